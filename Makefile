@@ -1,0 +1,24 @@
+# The commands of this project; `make` alone lists them. Each installs what it needs and says what it is doing.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Node >= 22.19: the machine's own, or a project-local one (deploy/local/node.sh brings it).
+WITH_NODE = export PATH="$$(dirname "$$(deploy/local/node.sh)"):$$PATH";
+STAGE = deploy/local/stage.sh
+
+.PHONY: help
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: node-path
+node-path: ## Print the path of the Node that the project runs on
+	@deploy/local/node.sh
+
+node_modules/.installed: package-lock.json package.json $(wildcard src/*/package.json)
+	@$(WITH_NODE) $(STAGE) "npm packages" npm ci --no-fund --no-audit
+	@touch $@
+
+.PHONY: build
+build: node_modules/.installed ## Install what is missing and build every package
+	@$(WITH_NODE) $(STAGE) "build" npm run --silent build
