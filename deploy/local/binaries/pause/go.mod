@@ -1,0 +1,3 @@
+module taskqueue.dev/local/pause
+
+go 1.25.0
