@@ -22,3 +22,7 @@ node_modules/.installed: package-lock.json package.json $(wildcard src/*/package
 .PHONY: build
 build: node_modules/.installed ## Install what is missing and build every package
 	@$(WITH_NODE) $(STAGE) "build" npm run --silent build
+
+.PHONY: generate
+generate: node_modules/.installed ## Generate types and the chart's CRD from crds/
+	@$(WITH_NODE) $(STAGE) "generate" node crds/generate.ts

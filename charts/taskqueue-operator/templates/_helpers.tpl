@@ -1,0 +1,49 @@
+{{- define "taskqueue-operator.name" -}}
+{{- printf "%s" .Release.Name | trunc 53 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "taskqueue-operator.labels" -}}
+app.kubernetes.io/name: taskqueue-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{- define "taskqueue-operator.selector" -}}
+app.kubernetes.io/name: taskqueue-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "taskqueue-operator.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+
+{{- /* What the operator does with what belongs to a TaskQueue, in one namespace or in all. Secrets are read one by one, never listed. */}}
+{{- define "taskqueue-operator.rules" -}}
+- apiGroups: [taskqueue.dev]
+  resources: [taskqueues]
+  verbs: [get, list, watch]
+- apiGroups: [taskqueue.dev]
+  resources: [taskqueues/status]
+  verbs: [patch]
+# Clusters that enforce permissions on owner references ask for this one.
+- apiGroups: [taskqueue.dev]
+  resources: [taskqueues/finalizers]
+  verbs: [update]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [deployments/scale]
+  verbs: [patch]
+- apiGroups: ['']
+  resources: [pods, configmaps, persistentvolumeclaims]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: ['']
+  resources: [secrets]
+  verbs: [get]
+- apiGroups: ['']
+  resources: [events]
+  verbs: [create]
+{{- end }}

@@ -1,0 +1,125 @@
+// Generates from the CRD, the one source of the schema: the TypeScript types of a TaskQueue and the chart's copy of the CRD.
+// `--check` writes nothing and exits 1 when either is stale. Not part of any package.
+
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { compile, type JSONSchema } from 'json-schema-to-typescript'
+import { format, resolveConfig } from 'prettier'
+import { parse, stringify } from 'yaml'
+
+const root = join(import.meta.dirname, '..')
+const source = join(root, 'crds/taskqueues.taskqueue.dev.yaml')
+const typesPath = join(root, 'src/operator/taskqueue.ts')
+const chartPath = join(root, 'charts/taskqueue-operator/templates/crd.yaml')
+
+interface Schema {
+  type?: string
+  properties?: Record<string, Schema>
+  items?: Schema
+  additionalProperties?: Schema | boolean
+  required?: string[]
+  default?: unknown
+  'x-kubernetes-preserve-unknown-fields'?: boolean
+  [key: string]: unknown
+}
+
+interface Crd {
+  metadata: { name: string; annotations?: Record<string, string> }
+  spec: { versions: { name: string; schema: { openAPIV3Schema: Schema } }[] }
+}
+
+/** The schema as JSON Schema of what the API server hands out: fields with a default are always there. */
+function toJsonSchema(schema: Schema): Schema {
+  const properties = schema.properties && Object.entries(schema.properties)
+  const required = new Set(schema.required ?? [])
+  for (const [name, property] of properties ?? []) if (property.default !== undefined) required.add(name)
+  const open = schema['x-kubernetes-preserve-unknown-fields'] === true
+  return {
+    ...(schema.type ? { type: schema.type } : {}),
+    ...(typeof schema.description === 'string' ? { description: schema.description } : {}),
+    ...(schema.enum ? { enum: schema.enum } : {}),
+    ...(properties
+      ? { properties: Object.fromEntries(properties.map(([name, property]) => [name, toJsonSchema(property)])) }
+      : {}),
+    ...(schema.items ? { items: toJsonSchema(schema.items) } : {}),
+    ...(required.size > 0 ? { required: [...required] } : {}),
+    additionalProperties:
+      typeof schema.additionalProperties === 'object' ? toJsonSchema(schema.additionalProperties) : open,
+  }
+}
+
+async function types(crd: Crd): Promise<string> {
+  const schema = crd.spec.versions[0]?.schema.openAPIV3Schema
+  const { spec, status } = schema?.properties ?? {}
+  if (!spec || !status) throw new Error(`${source} has no schema with spec and status in its first version.`)
+  const whole = {
+    type: 'object',
+    properties: { spec: toJsonSchema(spec), status: toJsonSchema(status) },
+    required: ['spec'],
+    additionalProperties: false,
+  } as JSONSchema
+  const body = await compile(whole, 'TaskQueueBody', {
+    bannerComment: '',
+    format: false,
+    unknownAny: true,
+    ignoreMinAndMaxItems: true,
+  })
+  const text = `// The TaskQueue resource as the API server hands it out, defaults filled in. Generated from crds/ by \`make generate\`: do not edit.
+
+import type { KubeObject } from './objects.ts'
+
+export interface TaskQueue extends KubeObject, TaskQueueBody {}
+
+${body}
+export type TaskQueueSpec = TaskQueueBody['spec']
+export type TaskQueueStatus = NonNullable<TaskQueueBody['status']>
+export type WorkerPool = NonNullable<TaskQueueSpec['workers']>[number]
+export type BeatSpec = NonNullable<TaskQueueSpec['beat']>
+export type Schedule = NonNullable<BeatSpec['schedules']>[number]
+export type PodTemplateOverlay = NonNullable<TaskQueueSpec['podTemplate']>
+`
+  return format(text, { ...(await resolveConfig(typesPath)), parser: 'typescript' })
+}
+
+/** Helm never upgrades what is in a chart's crds/ folder, so the CRD is a template, kept on uninstall unless told otherwise. */
+function chartTemplate(crd: Crd): string {
+  const { metadata, ...rest } = crd
+  const yaml = stringify({ ...rest, metadata: { name: metadata.name } }, { lineWidth: 0, aliasDuplicateObjects: false })
+  if (yaml.includes('{{')) throw new Error(`${source} contains "{{", which Helm would take for a template.`)
+  const withLabels = yaml.replace(
+    `  name: ${metadata.name}\n`,
+    `  name: ${metadata.name}
+  labels:
+    {{- include "taskqueue-operator.labels" . | nindent 4 }}
+  {{- if .Values.crds.keep }}
+  annotations:
+    helm.sh/resource-policy: keep
+  {{- end }}
+`,
+  )
+  return `{{- /* Generated from crds/ by "make generate": do not edit. */}}
+{{- if .Values.crds.install }}
+${withLabels}{{- end }}
+`
+}
+
+const crd = parse(readFileSync(source, 'utf8'), { maxAliasCount: 1000 }) as Crd
+const generated = [
+  { path: typesPath, text: await types(crd) },
+  { path: chartPath, text: chartTemplate(crd) },
+]
+const stale = generated.filter(({ path, text }) => readOr(path, '') !== text)
+if (process.argv.includes('--check')) {
+  for (const { path } of stale) console.error(`${path} is stale: run "make generate" and commit the result.`)
+  process.exitCode = stale.length > 0 ? 1 : 0
+} else {
+  for (const { path, text } of stale) writeFileSync(path, text)
+}
+
+function readOr(path: string, otherwise: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return otherwise
+  }
+}

@@ -1,0 +1,159 @@
+// Lays out the contexts of the project's own images and has them built: the operator's, the example apps', Redis. How an image
+// is built without a registry is local/images.ts; loading it into a cluster is local/cluster.ts.
+
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { dirname, join } from 'node:path'
+import { run } from './local/command.ts'
+import { baseImage, buildImage, type Image } from './local/images.ts'
+import { cacheFolder } from './local/settings.ts'
+import type { Stages } from './local/stage.ts'
+
+const root = join(import.meta.dirname, '..')
+const packages = ['runtime', 'operator', 'companion'] as const
+type Package = (typeof packages)[number]
+
+export interface ProjectImages {
+  operator: Image
+  orders: Image
+  reports: Image
+  redis: Image
+}
+
+/** All images of the demo and of the e2e tests. The packages must be built (`make build`). */
+export async function projectImages(stages: Stages): Promise<ProjectImages> {
+  const node = await nodeBase(stages)
+  const examples = join(root, 'deploy/examples')
+  return {
+    operator: await buildImage(
+      {
+        name: 'operator',
+        dockerfile: join(root, 'deploy/Dockerfile'),
+        context: await productionContext('operator', packages, stages),
+        args: { BASE: node.reference },
+      },
+      stages,
+    ),
+    orders: await buildImage(
+      {
+        name: 'example-orders',
+        dockerfile: join(examples, 'orders-app/Dockerfile'),
+        context: await ordersContext(stages),
+        args: { BASE: node.reference },
+      },
+      stages,
+    ),
+    reports: await buildImage(
+      {
+        name: 'example-reports',
+        dockerfile: join(examples, 'reports-app/Dockerfile'),
+        context: await reportsContext(stages),
+      },
+      stages,
+    ),
+    redis: await buildImage(
+      { name: 'example-redis', dockerfile: join(examples, 'redis/Dockerfile'), context: join(examples, 'redis'), include: [] },
+      stages,
+    ),
+  }
+}
+
+/** Debian with the very Node that runs this. */
+async function nodeBase(stages: Stages): Promise<Image> {
+  const base = await baseImage(stages)
+  const context = join(contexts(), 'node')
+  const copy = join(context, 'node')
+  const stamp = join(contexts(), 'node.version')
+  if (!existsSync(copy) || read(stamp) !== process.version) {
+    mkdirSync(context, { recursive: true })
+    cpSync(process.execPath, `${copy}.new`, { dereference: true })
+    renameSync(`${copy}.new`, copy)
+    writeFileSync(stamp, process.version)
+  }
+  return buildImage(
+    { name: 'node-base', dockerfile: join(root, 'deploy/node.Dockerfile'), context, args: { BASE: base.reference } },
+    stages,
+  )
+}
+
+/** Manifests, production dependencies as the lock file has them, and what tsc made of the given packages. */
+async function productionContext(name: string, wanted: readonly Package[], stages: Stages): Promise<string> {
+  const context = join(contexts(), name)
+  const manifests = ['package.json', 'package-lock.json', ...packages.map((p) => `src/${p}/package.json`)]
+  const lock = createHash('sha256')
+  for (const file of manifests) lock.update(readFileSync(join(root, file)))
+  const key = `${lock.digest('hex')} ${process.version}`
+  const stamp = join(contexts(), `${name}.lock`)
+  if (read(stamp) !== key || !existsSync(context)) {
+    await stages.run(`production dependencies of ${name}`, async () => {
+      const draft = mkdtempSync(join(contexts(), `${name}.`))
+      for (const file of [...manifests, '.npmrc']) copyInto(draft, file)
+      const only = wanted.flatMap((p) => ['--workspace', `src/${p}`])
+      const flags = ['--omit=dev', '--ignore-scripts', '--no-audit', '--no-fund']
+      await run('npm', ['ci', ...flags, ...only], { cwd: draft })
+      rmSync(context, { recursive: true, force: true })
+      renameSync(draft, context)
+      writeFileSync(stamp, key)
+    })
+  }
+  for (const p of wanted) {
+    for (const part of ['dist', 'bin']) {
+      rmSync(join(context, 'src', p, part), { recursive: true, force: true })
+      if (existsSync(join(root, 'src', p, part))) copyInto(context, `src/${p}/${part}`)
+    }
+  }
+  return context
+}
+
+/** The example app with the runtime in its node_modules, as `npm install @taskqueue/runtime` would leave it. */
+async function ordersContext(stages: Stages): Promise<string> {
+  const production = await productionContext('runtime', ['runtime'], stages)
+  const context = join(contexts(), 'orders-app')
+  rmSync(context, { recursive: true, force: true })
+  mkdirSync(context, { recursive: true })
+  for (const file of ['package.json', 'tasks.ts']) cpSync(join(root, 'deploy/examples/orders-app', file), join(context, file))
+  cpSync(join(production, 'node_modules'), join(context, 'node_modules'), { recursive: true, verbatimSymlinks: true })
+  const runtime = join(context, 'node_modules/@taskqueue/runtime')
+  rmSync(runtime, { recursive: true, force: true })
+  cpSync(join(production, 'src/runtime'), runtime, { recursive: true })
+  return context
+}
+
+/** reports.py and its packages for the Python 3.11 of Debian 12, whatever Python this machine has. */
+async function reportsContext(stages: Stages): Promise<string> {
+  const source = join(root, 'deploy/examples/reports-app')
+  const context = join(contexts(), 'reports-app')
+  const requirements = join(source, 'requirements.txt')
+  const key = createHash('sha256').update(readFileSync(requirements)).digest('hex')
+  const stamp = join(contexts(), 'reports-app.lock')
+  if (read(stamp) !== key || !existsSync(join(context, 'packages'))) {
+    await stages.run('Python packages of reports-app', async () => {
+      const draft = mkdtempSync(join(contexts(), 'reports-app.'))
+      const target = ['--target', join(draft, 'packages'), '--python-version', '3.11', '--implementation', 'cp']
+      const wheels = ['--no-deps', '--only-binary=:all:', '--abi', 'cp311', '--abi', 'abi3', '--abi', 'none']
+      const platforms = ['--platform', 'any', '--platform', `manylinux2014_${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}`]
+      const quiet = ['--quiet', '--no-compile', '--root-user-action=ignore', '--disable-pip-version-check']
+      await run('python3', ['-m', 'pip', 'install', ...quiet, ...target, ...wheels, ...platforms, '-r', requirements], {})
+      rmSync(context, { recursive: true, force: true })
+      renameSync(draft, context)
+      writeFileSync(stamp, key)
+    })
+  }
+  cpSync(join(source, 'reports.py'), join(context, 'reports.py'))
+  return context
+}
+
+function contexts(): string {
+  const folder = join(cacheFolder(), 'contexts')
+  mkdirSync(folder, { recursive: true })
+  return folder
+}
+
+function copyInto(folder: string, file: string): void {
+  mkdirSync(dirname(join(folder, file)), { recursive: true })
+  cpSync(join(root, file), join(folder, file), { recursive: true, verbatimSymlinks: true, preserveTimestamps: true })
+}
+
+function read(file: string): string | undefined {
+  return existsSync(file) ? readFileSync(file, 'utf8') : undefined
+}

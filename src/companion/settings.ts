@@ -1,0 +1,56 @@
+// The companion's settings, from variables that the operator sets. A wrong one is reported and replaced by its default: the
+// companion is on the pod's critical path, so it must not end for it.
+
+import { hostname } from 'node:os'
+
+export interface Settings {
+  brokerUrl: string
+  namespace: string
+  name: string
+  podUid: string
+  component: 'worker' | 'beat'
+  /** Off measures nothing. Discipline measures too: correcting the clock is the node's business. */
+  clock: 'Monitor' | 'Discipline' | 'Off'
+  ping: 'Celery' | 'Off'
+  /** The worker's name on the wire, as `celery inspect ping -d` takes it. */
+  nodeName: string
+  port: number
+}
+
+/** The settings, and a sentence for each variable that could not be read. */
+export function readSettings(env: NodeJS.ProcessEnv): { settings: Settings; problems: string[] } {
+  const problems: string[] = []
+  const oneOf = <T extends string>(name: string, allowed: readonly T[], otherwise: T): T => {
+    const text = env[name]
+    if (text === undefined || text === '') return otherwise
+    const known = allowed.find((value) => value === text)
+    if (known === undefined) problems.push(`${name} is "${text}", which is none of ${allowed.join(', ')}: ${otherwise} is used.`)
+    return known ?? otherwise
+  }
+  const brokerUrl = env.TASKQUEUE_BROKER_URL ?? ''
+  if (brokerUrl === '') problems.push('TASKQUEUE_BROKER_URL is not set: the broker can not be asked. Set it to redis://host:port/db.')
+  return {
+    problems,
+    settings: {
+      brokerUrl,
+      namespace: env.TASKQUEUE_NAMESPACE ?? '',
+      name: env.TASKQUEUE_NAME ?? '',
+      podUid: env.TASKQUEUE_POD_UID ?? hostname(),
+      component: oneOf('TASKQUEUE_COMPANION_COMPONENT', ['worker', 'beat'], 'worker'),
+      clock: oneOf('TASKQUEUE_COMPANION_CLOCK', ['Monitor', 'Discipline', 'Off'], 'Monitor'),
+      ping: oneOf('TASKQUEUE_COMPANION_PING', ['Celery', 'Off'], 'Off'),
+      nodeName: env.TASKQUEUE_COMPANION_NODE ?? `celery@${hostname()}`,
+      port: port(env.TASKQUEUE_COMPANION_PORT, problems),
+    },
+  }
+}
+
+const DEFAULT_PORT = 9809
+
+function port(text: string | undefined, problems: string[]): number {
+  if (text === undefined || text === '') return DEFAULT_PORT
+  const value = Number(text)
+  if (Number.isInteger(value) && value >= 0 && value <= 65_535) return value
+  problems.push(`TASKQUEUE_COMPANION_PORT is "${text}": give a number from 0 to 65535. ${DEFAULT_PORT} is used.`)
+  return DEFAULT_PORT
+}

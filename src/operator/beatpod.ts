@@ -1,0 +1,82 @@
+// What to do next about the one beat Pod. The rule: its fixed name is a mutex, so delete, wait until it is gone, then create;
+// never force-delete. Pure: reconcile.ts carries the decision out.
+
+import { annotationKeys } from './desired/names.ts'
+import type { DesiredPod } from './desired/beat.ts'
+import { controllerOf, type LivePod } from './objects.ts'
+
+export interface BeatHistory {
+  /** How often in a row the Pod was made anew without staying up. */
+  restarts: number
+  /** Not to be made anew before this time. */
+  notBefore?: Date
+  lastCreated?: Date
+}
+
+export type BeatAction =
+  | { do: 'nothing' }
+  | { do: 'create'; pod: DesiredPod; history: BeatHistory }
+  /** `history` carries the back-off when the Pod had ended by itself. */
+  | { do: 'delete'; uid: string; why: string; history: BeatHistory }
+  /** Labels or annotations differ, which can be put right in place. */
+  | { do: 'relabel'; labels: Record<string, string>; annotations: Record<string, string> }
+  | { do: 'wait'; why: string; forMs?: number }
+  | { do: 'refuse'; why: string }
+
+const FIRST_BACKOFF_MS = 1_000
+const MAX_BACKOFF_MS = 300_000
+/** A Pod that lived for so long was well: the next end of it starts the back-off from the beginning. */
+const STABLE_MS = 600_000
+
+export interface BeatSituation {
+  queueUid: string
+  /** Undefined when there should be none. */
+  desired: DesiredPod | undefined
+  live: LivePod | undefined
+  history: BeatHistory
+  now: Date
+}
+
+export function nextBeatAction(situation: BeatSituation): BeatAction {
+  const { desired, live, history, now, queueUid } = situation
+  if (!live) {
+    if (!desired) return { do: 'nothing' }
+    const wait = (history.notBefore?.getTime() ?? 0) - now.getTime()
+    if (wait > 0) return { do: 'wait', why: 'the last beat ended too soon', forMs: wait }
+    return { do: 'create', pod: desired, history: { restarts: history.restarts, lastCreated: now } }
+  }
+  const uid = live.metadata.uid ?? ''
+  if (live.metadata.deletionTimestamp !== undefined) return { do: 'wait', why: 'the old Pod is still terminating' }
+  const owner = controllerOf(live, 'TaskQueue')
+  if (owner?.uid !== queueUid) {
+    return { do: 'refuse', why: `a Pod named ${live.metadata.name} exists that is not this TaskQueue's: delete or rename it` }
+  }
+  if (!desired) return { do: 'delete', uid, why: 'no beat is wanted', history: { restarts: 0 } }
+  const phase = live.status?.phase
+  if (phase === 'Succeeded' || phase === 'Failed') {
+    const why = `it ended (${live.status?.reason ?? phase})`
+    return { do: 'delete', uid, why, history: backedOff(history, now) }
+  }
+  if (live.metadata.annotations?.[annotationKeys.specHash] !== desired.metadata.annotations?.[annotationKeys.specHash]) {
+    return { do: 'delete', uid, why: 'its spec changed', history: { restarts: 0 } }
+  }
+  return relabelled(desired, live) ?? { do: 'nothing' }
+}
+
+function backedOff(history: BeatHistory, now: Date): BeatHistory {
+  const lived = history.lastCreated ? now.getTime() - history.lastCreated.getTime() : STABLE_MS
+  const restarts = lived >= STABLE_MS ? 1 : history.restarts + 1
+  const delay = Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** Math.min(restarts - 1, 20))
+  return { restarts, notBefore: new Date(now.getTime() + delay) }
+}
+
+function relabelled(desired: DesiredPod, live: LivePod): BeatAction | undefined {
+  const labels = differing(desired.metadata.labels, live.metadata.labels)
+  const annotations = differing(desired.metadata.annotations, live.metadata.annotations)
+  if (Object.keys(labels).length + Object.keys(annotations).length === 0) return undefined
+  return { do: 'relabel', labels, annotations }
+}
+
+function differing(desired: Record<string, string> = {}, live: Record<string, string> = {}): Record<string, string> {
+  return Object.fromEntries(Object.entries(desired).filter(([key, value]) => live[key] !== value))
+}

@@ -1,0 +1,135 @@
+// Binds watches, caches, workqueue and reconciler together for as long as we lead. Nothing is decided here.
+
+import type { Logger } from 'pino'
+import type { Clock } from './clock.ts'
+import { labelKeys, managedSelector } from './desired/names.ts'
+import { messageOf } from './errors.ts'
+import { EventRecorder } from './events.ts'
+import { BrokerInspector } from './inspect/inspector.ts'
+import { Cache } from './kube/cache.ts'
+import type { KubeClient } from './kube/client.ts'
+import { configMaps, deployments, pathOf, pods, secrets, taskQueues, volumeClaims, events, type Resource } from './kube/resources.ts'
+import { Watch } from './kube/watch.ts'
+import { Workqueue } from './kube/workqueue.ts'
+import type { OperatorMetrics } from './metrics.ts'
+import type { DesiredVolumeClaim } from './desired/volume.ts'
+import { controllerOf, keyOf, type KubeObject, type LiveConfigMap, type LiveDeployment, type LivePod } from './objects.ts'
+import { Reconciler, type Caches } from './reconcile.ts'
+import type { Settings } from './settings.ts'
+import type { TaskQueue } from './taskqueue.ts'
+
+export class Controller {
+  readonly #client: KubeClient
+  readonly #settings: Settings
+  readonly #clock: Clock
+  readonly #log: Logger
+  readonly #metrics: OperatorMetrics
+  readonly #caches: Caches
+  readonly #inspector: BrokerInspector
+  readonly #queue: Workqueue
+  #synced = false
+
+  constructor(client: KubeClient, settings: Settings, clock: Clock, log: Logger, metrics: OperatorMetrics) {
+    this.#client = client
+    this.#settings = settings
+    this.#clock = clock
+    this.#log = log
+    this.#metrics = metrics
+    const enqueue = (key: string): void => {
+      if (this.#synced) this.#queue.add(key)
+    }
+    this.#caches = {
+      taskQueues: new Cache<TaskQueue>(keyOf, enqueue),
+      deployments: new Cache<LiveDeployment>(ownerKey, enqueue),
+      pods: new Cache<LivePod>(ownerKey, enqueue),
+      configMaps: new Cache<LiveConfigMap>(ownerKey, enqueue),
+      volumeClaims: new Cache<DesiredVolumeClaim>(ownerKey, enqueue),
+    }
+    this.#inspector = new BrokerInspector((namespace, name, key) => readSecret(client, namespace, name, key), enqueue, clock)
+    const recorder = new EventRecorder(
+      async (event) => {
+        await client.json('POST', pathOf(events, event.metadata.namespace), { body: event })
+      },
+      clock,
+      settings.identity,
+      (error) => log.warn({ err: error }, 'An Event could not be written'),
+    )
+    const { image, imagePullPolicy, allowPrivilegedPods } = settings
+    const inputs = {
+      operatorImage: image,
+      companionImage: image,
+      allowPrivilegedPods,
+      ...(imagePullPolicy === undefined ? {} : { imagePullPolicy }),
+    }
+    const reconciler = new Reconciler(client, this.#caches, this.#inspector, recorder, clock, inputs)
+    this.#queue = new Workqueue(
+      { concurrency: settings.concurrency },
+      async (key) => {
+        const end = metrics.reconcileSeconds.startTimer()
+        const outcome = await reconciler.reconcile(key)
+        end()
+        metrics.reconciles.inc({ outcome: 'done' })
+        if (!this.#caches.taskQueues.get(key)) this.#queue.forget(key)
+        return outcome
+      },
+      (key, error, retryInMs) => {
+        metrics.reconciles.inc({ outcome: 'failed' })
+        log.error({ err: error, taskqueue: key, retryInMs }, `Reconcile failed: ${messageOf(error)}`)
+      },
+      clock,
+    )
+  }
+
+  /** Keys that wait to be reconciled. */
+  get depth(): number {
+    return this.#queue.depth
+  }
+
+  /** Whether every cache has seen a whole list. */
+  get synced(): boolean {
+    return this.#synced
+  }
+
+  /** Watches and reconciles until the signal aborts; resolves when what was under way is done. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { namespaces } = this.#settings
+    const watches = (namespaces.length === 0 ? [''] : namespaces).flatMap((namespace) => [
+      this.#watch(taskQueues, this.#caches.taskQueues, namespace),
+      this.#watch(deployments, this.#caches.deployments, namespace, managedSelector),
+      this.#watch(pods, this.#caches.pods, namespace, managedSelector),
+      this.#watch(configMaps, this.#caches.configMaps, namespace, managedSelector),
+      this.#watch(volumeClaims, this.#caches.volumeClaims, namespace, managedSelector),
+    ])
+    const running = watches.map((watch) => watch.run(signal))
+    void Promise.all(watches.map((watch) => watch.synced)).then(() => {
+      // Nothing is reconciled on half of the truth: the first look at each TaskQueue comes after the last list.
+      this.#synced = true
+      for (const queue of this.#caches.taskQueues.all()) this.#queue.add(keyOf(queue))
+      this.#log.info({ taskqueues: this.#caches.taskQueues.size }, 'Caches are in sync')
+    })
+    await Promise.all(running)
+    this.#inspector.close()
+    await this.#queue.stop()
+  }
+
+  #watch<T extends KubeObject>(resource: Resource, cache: Cache<T>, namespace: string, labelSelector?: string): Watch<T> {
+    const target = { resource, namespace, ...(labelSelector === undefined ? {} : { labelSelector }) }
+    return new Watch(this.#client, target, cache, this.#clock, (message) => {
+      this.#metrics.watchTroubles.inc()
+      this.#log.warn(`A list or watch failed and is tried again: ${message}`)
+    })
+  }
+}
+
+/** The key of the TaskQueue that an object belongs to: by its controller, or by label for a volume that outlives its owner and
+ * for a Pod of a Deployment, whose controller is a ReplicaSet. */
+function ownerKey(object: KubeObject): string | undefined {
+  const name = controllerOf(object, 'TaskQueue')?.name ?? object.metadata.labels?.[labelKeys.taskQueue]
+  return name === undefined ? undefined : `${object.metadata.namespace ?? ''}/${name}`
+}
+
+async function readSecret(client: KubeClient, namespace: string, name: string, key: string): Promise<string | undefined> {
+  const secret = await client.get<KubeObject & { data?: Record<string, string> }>(secrets, namespace, name)
+  const value = secret?.data?.[key]
+  return value === undefined ? undefined : Buffer.from(value, 'base64').toString('utf8')
+}

@@ -1,0 +1,62 @@
+// The ConfigMap from which a Declared beat reads its schedules, and the check of what CEL can't see in them.
+
+import { createHash } from 'node:crypto'
+import { checkZone, parseSchedules } from '@taskqueue/runtime/triggers'
+import { stringify } from 'yaml'
+import { messageOf } from '../errors.ts'
+import type { LiveConfigMap } from '../objects.ts'
+import type { BeatSpec, Schedule, TaskQueue } from '../taskqueue.ts'
+import { childMetadata, labels, names } from './names.ts'
+
+export const SCHEDULES_FILE = 'schedules.yaml'
+
+/** The file's text. Its form is that of `taskqueue beat --schedules`. */
+export function schedulesFile(beat: BeatSpec, schedules: Schedule[]): string {
+  return stringify({ timeZone: beat.timeZone, schedules }, { lineWidth: 0, sortMapEntries: false })
+}
+
+export function schedulesConfigMap(queue: TaskQueue, beat: BeatSpec, schedules: Schedule[]): LiveConfigMap {
+  return {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: childMetadata(queue, names.schedules(queue), labels(queue, 'beat')),
+    data: { [SCHEDULES_FILE]: schedulesFile(beat, schedules) },
+  }
+}
+
+/** Short and stable, for an annotation and for status. */
+export function schedulesHash(configMap: LiveConfigMap | undefined): string | undefined {
+  const text = configMap?.data?.[SCHEDULES_FILE]
+  return text === undefined ? undefined : createHash('sha256').update(text).digest('hex').slice(0, 16)
+}
+
+export interface CheckedSchedules {
+  valid: Schedule[]
+  /** A sentence for each schedule that can't be run, saying what is wrong and what to write instead. */
+  problems: string[]
+}
+
+/**
+ * Sorts out the schedules that beat would refuse, by the very check that beat makes. A zone that doesn't exist spoils all of
+ * them: none is known to be meant in another.
+ */
+export function checkSchedules(beat: BeatSpec): CheckedSchedules {
+  const zone = problemOf(() => checkZone(beat.timeZone))
+  if (zone !== undefined) return { valid: [], problems: [`spec.beat.timeZone: ${zone}.`] }
+  const problems: string[] = []
+  const valid = (beat.schedules ?? []).filter((schedule) => {
+    const problem = problemOf(() => parseSchedules([schedule], beat.timeZone))
+    if (problem !== undefined) problems.push(`spec.beat.schedules: ${problem}.`)
+    return problem === undefined
+  })
+  return { valid, problems }
+}
+
+function problemOf(check: () => unknown): string | undefined {
+  try {
+    check()
+    return undefined
+  } catch (error) {
+    return messageOf(error)
+  }
+}

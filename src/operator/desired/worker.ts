@@ -1,0 +1,113 @@
+// The Deployment of a worker pool. Without spec.replicas, which belongs to the scaler (or to an HPA).
+
+import type { V1Container, V1PodTemplateSpec, V1Probe } from '@kubernetes/client-node'
+import type { KubeObject } from '../objects.ts'
+import type { TaskQueue, WorkerPool } from '../taskqueue.ts'
+import { COMPANION_PORT, companion, hasCompanion } from './companion.ts'
+import { appEnvironment, queuesOf } from './environment.ts'
+import type { OperatorInputs } from './index.ts'
+import { childMetadata, labels, names, selectorLabels } from './names.ts'
+import { mergeOverlay } from './overlay.ts'
+import { containerSecurityContext, podSecurityContext } from './security.ts'
+
+export const WORKER = 'worker'
+const HEALTH_PORT = 9808
+/** Beyond the longest task: time to give back what has not begun, to say goodbye and to close. */
+const GRACE_MARGIN_SECONDS = 30
+
+export interface DesiredDeployment extends KubeObject {
+  spec: {
+    revisionHistoryLimit: number
+    progressDeadlineSeconds: number
+    selector: { matchLabels: Record<string, string> }
+    strategy: { type: 'RollingUpdate'; rollingUpdate: { maxSurge: number | string; maxUnavailable: number | string } }
+    template: V1PodTemplateSpec
+  }
+}
+
+export function workerDeployment(queue: TaskQueue, pool: WorkerPool, inputs: OperatorInputs): DesiredDeployment {
+  const poolLabels = labels(queue, 'worker', pool.name)
+  const template: V1PodTemplateSpec = {
+    metadata: { labels: poolLabels, annotations: { 'kubectl.kubernetes.io/default-container': WORKER } },
+    spec: {
+      automountServiceAccountToken: false,
+      enableServiceLinks: false,
+      ...(queue.spec.imagePullSecrets ? { imagePullSecrets: queue.spec.imagePullSecrets } : {}),
+      securityContext: podSecurityContext,
+      terminationGracePeriodSeconds: pool.maxTaskSeconds + GRACE_MARGIN_SECONDS,
+      ...(hasCompanion(queue, 'worker') ? { initContainers: [companion(queue, 'worker', inputs)] } : {}),
+      containers: [queue.spec.engine === 'Node' ? nodeWorker(queue, pool) : celeryWorker(queue, pool)],
+      volumes: [{ name: 'tmp', emptyDir: {} }],
+    },
+  }
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: childMetadata(queue, names.deployment(queue, pool), poolLabels),
+    spec: {
+      revisionHistoryLimit: 5,
+      progressDeadlineSeconds: 600,
+      selector: { matchLabels: selectorLabels(queue, pool.name) },
+      strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
+      template: mergeOverlay(mergeOverlay(template, queue.spec.podTemplate), pool.podTemplate),
+    },
+  }
+}
+
+function workerContainer(queue: TaskQueue, pool: WorkerPool): Pick<V1Container, 'name' | 'image'> & Partial<V1Container> {
+  return {
+    name: WORKER,
+    image: queue.spec.image ?? '',
+    ...(queue.spec.imagePullPolicy ? { imagePullPolicy: queue.spec.imagePullPolicy } : {}),
+    resources: pool.resources ?? {},
+    securityContext: containerSecurityContext,
+    volumeMounts: [{ name: 'tmp', mountPath: '/tmp' }],
+  }
+}
+
+function nodeWorker(queue: TaskQueue, pool: WorkerPool): V1Container {
+  return {
+    ...workerContainer(queue, pool),
+    // Relative to the image's working directory, which is where the app's node_modules are.
+    command: ['./node_modules/.bin/taskqueue', 'worker'],
+    env: [
+      ...appEnvironment(queue),
+      { name: 'TASKQUEUE_QUEUES', value: queuesOf(queue, pool).join(',') },
+      { name: 'TASKQUEUE_CONCURRENCY', value: String(pool.concurrency) },
+      { name: 'TASKQUEUE_HEALTH_PORT', value: String(HEALTH_PORT) },
+      { name: 'TASKQUEUE_SHUTDOWN_GRACE_SECONDS', value: String(pool.maxTaskSeconds + GRACE_MARGIN_SECONDS / 2) },
+    ],
+    ports: [{ name: 'health', containerPort: HEALTH_PORT, protocol: 'TCP' }],
+    startupProbe: { ...probe('/livez', HEALTH_PORT), periodSeconds: 2, failureThreshold: 60 },
+    readinessProbe: { ...probe('/readyz', HEALTH_PORT), periodSeconds: 5, failureThreshold: 3 },
+    livenessProbe: { ...probe('/livez', HEALTH_PORT), periodSeconds: 10, failureThreshold: 6 },
+  }
+}
+
+/** Celery's own worker, with no change to the image. `%h` is the pod's name, so that tools can address it. */
+function celeryWorker(queue: TaskQueue, pool: WorkerPool): V1Container {
+  return {
+    ...workerContainer(queue, pool),
+    command: ['celery', '-A', queue.spec.app ?? '', 'worker'],
+    args: [
+      '--loglevel=INFO',
+      '--hostname=celery@%h',
+      `--concurrency=${pool.concurrency}`,
+      `--queues=${queuesOf(queue, pool).join(',')}`,
+    ],
+    env: appEnvironment(queue),
+    startupProbe: { ...probe('/ping?for=liveness', COMPANION_PORT), periodSeconds: 5, failureThreshold: 60 },
+    readinessProbe: { ...probe('/ping?for=readiness', COMPANION_PORT), periodSeconds: 10, failureThreshold: 3 },
+    // A companion that keeps crashing comes back after at most 300 s, and must not take a healthy worker with it: 37 x 10 s.
+    livenessProbe: {
+      ...probe('/ping?for=liveness', COMPANION_PORT),
+      periodSeconds: 10,
+      failureThreshold: 37,
+      terminationGracePeriodSeconds: 10,
+    },
+  }
+}
+
+function probe(path: string, port: number): V1Probe {
+  return { httpGet: { path, port, scheme: 'HTTP' }, timeoutSeconds: 5, successThreshold: 1 }
+}

@@ -1,0 +1,83 @@
+// Events on a TaskQueue: one for each change of a condition and each action, none for what stays as it is. Not a log.
+
+import type { Clock } from './clock.ts'
+import type { KubeObject } from './objects.ts'
+
+export type EventType = 'Normal' | 'Warning'
+
+export interface EventNote {
+  type: EventType
+  /** CamelCase, stable. */
+  reason: string
+  message: string
+}
+
+export interface KubeEvent extends Omit<KubeObject, 'metadata'> {
+  metadata: { name: string; namespace: string }
+  involvedObject: Record<string, string>
+  reason: string
+  message: string
+  type: EventType
+  source: { component: string }
+  reportingComponent: string
+  reportingInstance: string
+  firstTimestamp: string
+  lastTimestamp: string
+  count: number
+}
+
+export type PostEvent = (event: KubeEvent) => Promise<void>
+
+/** The same note again within this time is not told again. */
+const QUIET_MS = 300_000
+const MAX_MESSAGE = 1024
+const MAX_REMEMBERED = 4096
+
+/** Tells Events, and never fails for it: an Event that can't be written is told to `onError` and forgotten. */
+export class EventRecorder {
+  readonly #post: PostEvent
+  readonly #clock: Clock
+  readonly #instance: string
+  readonly #onError: (error: unknown) => void
+  readonly #told = new Map<string, number>()
+  #counter = 0
+
+  constructor(post: PostEvent, clock: Clock, instance: string, onError: (error: unknown) => void) {
+    this.#post = post
+    this.#clock = clock
+    this.#instance = instance
+    this.#onError = onError
+  }
+
+  record(about: KubeObject, note: EventNote): void {
+    const now = this.#clock.monotonic()
+    const key = `${about.metadata.uid ?? ''}/${note.reason}/${note.message}`
+    const last = this.#told.get(key)
+    if (last !== undefined && now - last < QUIET_MS) return
+    this.#told.delete(key)
+    this.#told.set(key, now)
+    if (this.#told.size > MAX_REMEMBERED) this.#told.delete(this.#told.keys().next().value ?? '')
+    this.#post(this.#build(about, note)).catch(this.#onError)
+  }
+
+  #build(about: KubeObject, note: EventNote): KubeEvent {
+    const at = this.#clock.now()
+    const { name, namespace = 'default', uid = '', resourceVersion = '' } = about.metadata
+    this.#counter++
+    return {
+      apiVersion: 'v1',
+      kind: 'Event',
+      metadata: { name: `${name}.${at.getTime().toString(16)}${this.#counter.toString(16).padStart(4, '0')}`, namespace },
+      involvedObject: { apiVersion: about.apiVersion, kind: about.kind, name, namespace, uid, resourceVersion },
+      reason: note.reason,
+      message: note.message.slice(0, MAX_MESSAGE),
+      type: note.type,
+      source: { component: 'taskqueue-operator' },
+      reportingComponent: 'taskqueue.dev/operator',
+      reportingInstance: this.#instance,
+      firstTimestamp: at.toISOString().replace(/\.\d+Z$/, 'Z'),
+      lastTimestamp: at.toISOString().replace(/\.\d+Z$/, 'Z'),
+      count: 1,
+    }
+  }
+}

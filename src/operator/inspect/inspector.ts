@@ -1,0 +1,176 @@
+// Looks at every TaskQueue's broker, each in a loop of its own so that one that hangs delays no other: depths of its queues and the
+// presence of its pods. Tells the controller only when something changed. Not status: that is status.ts.
+
+import { presenceKey } from '@taskqueue/runtime/broker'
+import type { Clock } from '../clock.ts'
+import { messageOf } from '../errors.ts'
+import { keyOf } from '../objects.ts'
+import type { TaskQueue } from '../taskqueue.ts'
+import { Freshness } from './freshness.ts'
+import { BrokerLinks } from './links.ts'
+import type { BrokerObservation, PodPresence } from './observation.ts'
+
+/** Reads one key of a Secret; undefined when the Secret or the key is not there. */
+export type ReadSecret = (namespace: string, name: string, key: string) => Promise<string | undefined>
+
+export interface InspectorOptions {
+  /** Pause between two looks at one broker, with a fifth of jitter. Milliseconds. */
+  intervalMs: number
+  /** A Secret is read again after so long, and at once after a failure. */
+  secretTtlMs: number
+  /** Ceiling of the pause while a broker can't be reached. */
+  maxBackoffMs: number
+}
+
+const DEFAULTS: InspectorOptions = { intervalMs: 5_000, secretTtlMs: 60_000, maxBackoffMs: 15_000 }
+
+interface Followed {
+  /** What is followed, as JSON: a change begins a new loop. */
+  target: string
+  stop: AbortController
+  latest: BrokerObservation | undefined
+}
+
+interface Target {
+  namespace: string
+  name: string
+  broker: TaskQueue['spec']['broker']
+  queues: readonly string[]
+}
+
+export class BrokerInspector {
+  readonly #readSecret: ReadSecret
+  readonly #onChange: (key: string) => void
+  readonly #clock: Clock
+  readonly #options: InspectorOptions
+  readonly #links = new BrokerLinks()
+  readonly #followed = new Map<string, Followed>()
+
+  constructor(readSecret: ReadSecret, onChange: (key: string) => void, clock: Clock, options: Partial<InspectorOptions> = {}) {
+    this.#readSecret = readSecret
+    this.#onChange = onChange
+    this.#clock = clock
+    this.#options = { ...DEFAULTS, ...options }
+  }
+
+  follow(queue: TaskQueue, queues: readonly string[]): void {
+    const key = keyOf(queue)
+    const { namespace = '', name } = queue.metadata
+    const target: Target = { namespace, name, broker: queue.spec.broker, queues }
+    const text = JSON.stringify(target)
+    const known = this.#followed.get(key)
+    if (known?.target === text) return
+    known?.stop.abort()
+    const followed: Followed = { target: text, stop: new AbortController(), latest: known?.latest }
+    this.#followed.set(key, followed)
+    void this.#loop(key, target, followed)
+  }
+
+  latest(key: string): BrokerObservation | undefined {
+    return this.#followed.get(key)?.latest
+  }
+
+  forget(key: string): void {
+    this.#followed.get(key)?.stop.abort()
+    this.#followed.delete(key)
+  }
+
+  close(): void {
+    for (const key of [...this.#followed.keys()]) this.forget(key)
+    this.#links.closeAll()
+  }
+
+  async #loop(key: string, target: Target, followed: Followed): Promise<void> {
+    const { signal } = followed.stop
+    const freshness = new Freshness()
+    let url: { value: string; at: number } | undefined
+    let failures = 0
+    while (!signal.aborted) {
+      const stale = url !== undefined && this.#clock.monotonic() - url.at > this.#options.secretTtlMs
+      let observation: BrokerObservation
+      if (url === undefined || stale || failures > 0) {
+        const found = await this.#url(target)
+        if (url && url.value !== found.url) this.#links.release(url.value, key)
+        url = found.url === undefined ? undefined : { value: found.url, at: this.#clock.monotonic() }
+        observation = found.url === undefined ? found.problem : await this.#look(key, found.url, target, freshness)
+      } else {
+        observation = await this.#look(key, url.value, target, freshness)
+      }
+      if (followed.stop.signal.aborted) break
+      failures = observation.reachable ? 0 : failures + 1
+      if (fingerprint(observation) !== fingerprint(followed.latest)) {
+        followed.latest = observation
+        this.#onChange(key)
+      }
+      await this.#clock.sleep(this.#pause(failures), signal)
+    }
+    if (url) this.#links.release(url.value, key)
+  }
+
+  #pause(failures: number): number {
+    const { intervalMs, maxBackoffMs } = this.#options
+    const base = failures === 0 ? intervalMs : Math.min(maxBackoffMs, intervalMs * 2 ** Math.min(failures - 1, 10))
+    return base * (0.9 + Math.random() * 0.2)
+  }
+
+  async #url({ namespace, broker }: Target): Promise<{ url: string } | { url: undefined; problem: BrokerObservation }> {
+    if (broker.url !== undefined) return { url: broker.url }
+    const { name, key } = broker.urlFrom?.secretKeyRef ?? { name: '', key: '' }
+    try {
+      const value = (await this.#readSecret(namespace, name, key))?.trim()
+      if (value === undefined || value === '') {
+        const message = `Secret ${namespace}/${name} has no key "${key}": create it with the broker's URL, for example redis://:password@redis:6379/0.`
+        return { url: undefined, problem: { reachable: false, reason: 'SecretNotFound', message } }
+      }
+      // What is no URL may be a bare password: it is never echoed.
+      if (!/^rediss?:\/\//.test(value)) {
+        const message = `Key "${key}" of Secret ${namespace}/${name} does not begin with redis:// or rediss://: put the broker's whole URL there.`
+        return { url: undefined, problem: { reachable: false, reason: 'UrlInvalid', message } }
+      }
+      return { url: value }
+    } catch (error) {
+      const message = `Secret ${namespace}/${name} could not be read: ${messageOf(error)}.`
+      return { url: undefined, problem: { reachable: false, reason: 'SecretNotFound', message } }
+    }
+  }
+
+  async #look(key: string, url: string, target: Target, freshness: Freshness): Promise<BrokerObservation> {
+    try {
+      const connection = await this.#links.open(url, key)
+      const [depth, presence] = await Promise.all([
+        connection.depth(target.queues),
+        connection.readPresence(presenceKey(target)),
+      ])
+      const fresh = freshness.fresh(presence, this.#clock.monotonic())
+      return {
+        reachable: true,
+        queues: new Map(depth.queues.map(({ queue, waiting, inFlight, parked }) => [queue, { waiting, inFlight, parked }])),
+        foreignInFlight: depth.foreignUnacked,
+        presence: fresh.map(
+          (entry): PodPresence => ({
+            podUid: entry.id.split('/')[0] ?? entry.id,
+            kind: entry.kind,
+            offsetSeconds: entry.offsetSeconds,
+            busySlots: entry.busySlots,
+            slots: entry.slots,
+            detail: entry.detail ?? {},
+          }),
+        ),
+      }
+    } catch (error) {
+      this.#links.drop(url)
+      return { reachable: false, reason: 'Unreachable', message: `${messageOf(error)}.`.replace(/\.\.$/, '.') }
+    }
+  }
+}
+
+/** Equal for observations from which the same would follow: an offset that moves by milliseconds is none's business. */
+function fingerprint(observation: BrokerObservation | undefined): string {
+  if (!observation?.reachable) return JSON.stringify(observation ?? null)
+  const presence = observation.presence.map((entry) => ({
+    ...entry,
+    offsetSeconds: entry.offsetSeconds === null ? null : Math.round(entry.offsetSeconds * 10) / 10,
+    detail: entry.detail.overdue,
+  }))
+  return JSON.stringify([[...observation.queues], observation.foreignInFlight, presence])
+}

@@ -1,0 +1,258 @@
+// Requests to the API server: credentials by @kubernetes/client-node, bodies as raw JSON (its models drop fields that they
+// do not know). Every request has a time limit; 429 is waited for. Not a cache: see cache.ts.
+
+import { Agent, request as httpsRequest } from 'node:https'
+import { request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http'
+import { KubeConfig } from '@kubernetes/client-node'
+import type { Clock } from '../clock.ts'
+import { ApiError, OperatorError, isNotFound, messageOf } from '../errors.ts'
+import type { KubeObject } from '../objects.ts'
+import { pathOf, resourceOf, type Resource } from './resources.ts'
+
+export interface RequestOptions {
+  query?: Record<string, string>
+  body?: unknown
+  contentType?: string
+  /** Milliseconds until the request is given up. Default 30,000. */
+  timeoutMs?: number
+  signal?: AbortSignal
+}
+
+export interface DeleteOptions {
+  /** Refused with 409 when the live object has another UID. */
+  uid?: string
+  propagation?: 'Background' | 'Foreground' | 'Orphan'
+}
+
+interface Connection {
+  url: URL
+  headers: Record<string, string>
+  tls: { ca?: Buffer | string; cert?: Buffer | string; key?: Buffer | string; rejectUnauthorized?: boolean }
+}
+
+const DEFAULT_TIMEOUT_MS = 30_000
+/** Attempts at a request that is answered with 429 (API priority and fairness). */
+const MAX_ATTEMPTS = 4
+/** A bound token is renewed by the kubelet long before it ends; reading it again this often is soon enough. */
+const CREDENTIALS_TTL_MS = 60_000
+
+/** One API server, one set of credentials, one pool of connections. */
+export class KubeClient {
+  readonly #config: KubeConfig
+  readonly #clock: Clock
+  #connection: { value: Connection; at: number } | undefined
+  #agent: Agent | undefined
+
+  constructor(config: KubeConfig, clock: Clock) {
+    this.#config = config
+    this.#clock = clock
+  }
+
+  /** From the pod's service account, `KUBECONFIG`, or ~/.kube/config, in kubectl's order. */
+  static fromEnvironment(clock: Clock): KubeClient {
+    const config = new KubeConfig()
+    config.loadFromDefault()
+    return new KubeClient(config, clock)
+  }
+
+  static fromFile(path: string, clock: Clock): KubeClient {
+    const config = new KubeConfig()
+    config.loadFromFile(path)
+    return new KubeClient(config, clock)
+  }
+
+  /** The API server's address, for logs. */
+  get server(): string {
+    return this.#config.getCurrentCluster()?.server ?? '(no cluster)'
+  }
+
+  /** One object; undefined when there is none. */
+  async get<T extends KubeObject>(resource: Resource, namespace: string, name: string): Promise<T | undefined> {
+    try {
+      return (await this.json('GET', pathOf(resource, namespace, name))) as T
+    } catch (error) {
+      if (isNotFound(error)) return undefined
+      throw error
+    }
+  }
+
+  async create<T extends KubeObject>(object: T, fieldManager: string): Promise<T> {
+    const path = pathOf(resourceOf(object.kind), object.metadata.namespace)
+    return (await this.json('POST', path, { query: { fieldManager }, body: object })) as T
+  }
+
+  /** Replaces the object; its resourceVersion, when given, must be the live one. */
+  async replace<T extends KubeObject>(object: T, fieldManager: string): Promise<T> {
+    const path = pathOf(resourceOf(object.kind), object.metadata.namespace, object.metadata.name)
+    return (await this.json('PUT', path, { query: { fieldManager }, body: object })) as T
+  }
+
+  /** Server-side apply, taking over fields from whoever has them. */
+  async apply<T extends KubeObject>(object: KubeObject, fieldManager: string, subresource?: string): Promise<T> {
+    const kind = subresource === 'scale' ? 'Deployment' : object.kind
+    const path = pathOf(resourceOf(kind), object.metadata.namespace, object.metadata.name, subresource)
+    return (await this.json('PATCH', path, {
+      query: { fieldManager, force: 'true' },
+      body: object,
+      contentType: 'application/apply-patch+yaml',
+    })) as T
+  }
+
+  /** Changes some fields of an object that server-side apply can't be used for: a Pod's labels and annotations. */
+  async mergePatch<T extends KubeObject>(
+    resource: Resource,
+    namespace: string,
+    name: string,
+    patch: Record<string, unknown>,
+    fieldManager: string,
+  ): Promise<T> {
+    return (await this.json('PATCH', pathOf(resource, namespace, name), {
+      query: { fieldManager },
+      body: patch,
+      contentType: 'application/merge-patch+json',
+    })) as T
+  }
+
+  /** Deletes; an object that is gone already is no error. */
+  async delete(resource: Resource, namespace: string, name: string, options: DeleteOptions = {}): Promise<void> {
+    const body: Record<string, unknown> = { propagationPolicy: options.propagation ?? 'Background' }
+    if (options.uid !== undefined) body.preconditions = { uid: options.uid }
+    try {
+      await this.json('DELETE', pathOf(resource, namespace, name), { body })
+    } catch (error) {
+      if (!isNotFound(error)) throw error
+    }
+  }
+
+  /** A request with a JSON answer. Throws ApiError for a refusal and OperatorError `ApiUnreachable` for no answer. */
+  async json(method: string, path: string, options: RequestOptions = {}): Promise<unknown> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#once(method, path, options)
+      } catch (error) {
+        const wait = error instanceof ApiError && error.status === 429 ? (error.retryAfterSeconds ?? 1) : undefined
+        if (wait === undefined || attempt >= MAX_ATTEMPTS) throw error
+        await this.#clock.sleep(wait * 1000, options.signal)
+      }
+    }
+  }
+
+  async #once(method: string, path: string, options: RequestOptions): Promise<unknown> {
+    const deadline = AbortSignal.timeout(options.timeoutMs ?? DEFAULT_TIMEOUT_MS)
+    const signal = options.signal ? AbortSignal.any([options.signal, deadline]) : deadline
+    const response = await this.open(method, path, { ...options, signal })
+    try {
+      return JSON.parse(await readAll(response)) as unknown
+    } catch (error) {
+      throw unreachable(`${method} ${path}`, error)
+    }
+  }
+
+  /**
+   * Sends a request and resolves with its answer's stream once the status is good.
+   * The caller's signal ends both.
+   */
+  async open(method: string, path: string, options: RequestOptions): Promise<IncomingMessage> {
+    const label = `${method} ${path}`
+    const connection = await this.#connect()
+    const url = new URL(path, connection.url)
+    for (const [name, value] of Object.entries(options.query ?? {})) url.searchParams.set(name, value)
+    let response: IncomingMessage
+    try {
+      response = await this.#send(connection, method, url, options)
+    } catch (error) {
+      throw unreachable(label, error)
+    }
+    const status = response.statusCode ?? 0
+    if (status >= 200 && status < 300) return response
+    // A token that was rotated is read anew on the next request.
+    if (status === 401) this.#connection = undefined
+    throw apiError(label, status, response, await readAll(response).catch(() => ''))
+  }
+
+  #send(connection: Connection, method: string, url: URL, options: RequestOptions): Promise<IncomingMessage> {
+    const body = options.body === undefined ? undefined : Buffer.from(JSON.stringify(options.body))
+    const headers: Record<string, string> = {
+      accept: 'application/json',
+      'user-agent': 'taskqueue-operator',
+      ...connection.headers,
+    }
+    if (body !== undefined) {
+      headers['content-type'] = options.contentType ?? 'application/json'
+      headers['content-length'] = String(body.length)
+    }
+    return new Promise((resolve, reject) => {
+      const shared = { method, headers, ...(options.signal ? { signal: options.signal } : {}) }
+      const request: ClientRequest =
+        url.protocol === 'https:'
+          ? httpsRequest(url, { ...shared, agent: this.#pool(connection) }, resolve)
+          : httpRequest(url, shared, resolve)
+      request.on('error', reject)
+      request.end(body)
+    })
+  }
+
+  #pool(connection: Connection): Agent {
+    this.#agent ??= new Agent({ keepAlive: true, keepAliveMsecs: 15_000, maxSockets: 64, ...connection.tls })
+    return this.#agent
+  }
+
+  async #connect(): Promise<Connection> {
+    const now = this.#clock.monotonic()
+    if (this.#connection && now - this.#connection.at < CREDENTIALS_TTL_MS) return this.#connection.value
+    const cluster = this.#config.getCurrentCluster()
+    if (!cluster) {
+      throw new OperatorError(
+        'SettingInvalid',
+        'No cluster is configured: run in a pod with a service account, or set KUBECONFIG to a kubeconfig with a current context.',
+      )
+    }
+    const options: Parameters<KubeConfig['applyToHTTPSOptions']>[0] = {}
+    await this.#config.applyToHTTPSOptions(options)
+    const { ca, cert, key } = options as { ca?: Buffer; cert?: Buffer; key?: Buffer }
+    const value: Connection = {
+      url: new URL(cluster.server),
+      headers: (options.headers ?? {}) as Record<string, string>,
+      tls: {
+        ...(ca ? { ca } : {}),
+        ...(cert ? { cert } : {}),
+        ...(key ? { key } : {}),
+        ...(options.rejectUnauthorized === false ? { rejectUnauthorized: false } : {}),
+      },
+    }
+    this.#connection = { value, at: now }
+    return value
+  }
+
+  /** Closes idle connections. */
+  close(): void {
+    this.#agent?.destroy()
+  }
+}
+
+async function readAll(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  for await (const chunk of response) chunks.push(chunk as Buffer)
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+function unreachable(label: string, error: unknown): OperatorError {
+  if (error instanceof OperatorError) return error
+  return new OperatorError('ApiUnreachable', `${label} got no answer from the API server: ${messageOf(error)}`, {
+    cause: error,
+  })
+}
+
+function apiError(label: string, status: number, response: IncomingMessage, body: string): ApiError {
+  let reason = response.statusMessage ?? 'Unknown'
+  let explanation = body.slice(0, 2000)
+  try {
+    const parsed = JSON.parse(body) as { reason?: string; message?: string }
+    reason = parsed.reason ?? reason
+    explanation = parsed.message ?? explanation
+  } catch {
+    // A proxy in between may answer in HTML or not at all: its text is all there is to say.
+  }
+  const retryAfter = Number(response.headers['retry-after'])
+  return new ApiError(label, status, reason, explanation, retryAfter > 0 ? retryAfter : undefined)
+}

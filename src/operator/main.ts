@@ -1,0 +1,81 @@
+// The operator's process: settings, health, leadership, controller, signals. Reads its environment here and nowhere else.
+
+import { pino } from 'pino'
+import { systemClock } from './clock.ts'
+import { Controller } from './controller.ts'
+import { OperatorError, messageOf } from './errors.ts'
+import { KubeClient } from './kube/client.ts'
+import { LeaderLease } from './kube/lease.ts'
+import { OperatorMetrics } from './metrics.ts'
+import { serve } from './server.ts'
+import { readSettings } from './settings.ts'
+
+const log = pino({
+  level: process.env.TASKQUEUE_LOG_LEVEL ?? 'info',
+  base: { component: 'operator' },
+  timestamp: pino.stdTimeFunctions.isoTime,
+  formatters: { level: (label) => ({ level: label }) },
+})
+
+async function main(): Promise<number> {
+  const settings = readSettings(process.env)
+  const client = KubeClient.fromEnvironment(systemClock)
+  let controller: Controller | undefined
+  const metrics = new OperatorMetrics(() => controller?.depth ?? 0)
+  let leading = false
+  const { server, port } = await serve(settings.port, metrics.registry, () => {
+    if (!leading) return { ready: true, message: 'standing by for the leader lease' }
+    return controller?.synced === true
+      ? { ready: true, message: 'leading' }
+      : { ready: false, message: 'leading, the caches are not in sync yet' }
+  })
+  log.info({ server: client.server, port, namespaces: settings.namespaces, identity: settings.identity }, 'Operator started')
+
+  const stop = new AbortController()
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.once(signal, () => {
+      log.info({ signal }, 'Stopping')
+      stop.abort()
+    })
+  }
+
+  const lease = new LeaderLease(
+    client,
+    systemClock,
+    { namespace: settings.leaseNamespace, name: 'taskqueue-operator', identity: settings.identity },
+    (message) => log.warn(message),
+  )
+  let outcome: 'ended' | 'lost' = 'ended'
+  try {
+    await lease.acquire(stop.signal)
+    leading = true
+    metrics.leader.set(1)
+    log.info('Leading')
+    controller = new Controller(client, settings, systemClock, log, metrics)
+    const work = new AbortController()
+    const running = controller.run(work.signal)
+    outcome = await lease.hold(stop.signal)
+    work.abort()
+    if (outcome === 'lost') {
+      // Another may lead already: whatever is still under way must not finish.
+      log.error('The leader lease is lost: ending at once, to be started anew.')
+      return 1
+    }
+    await running
+    await lease.release()
+  } catch (error) {
+    if (!stop.signal.aborted) throw error
+  }
+  server.close()
+  client.close()
+  return 0
+}
+
+main().then(
+  (code) => process.exit(code),
+  (error: unknown) => {
+    const code = error instanceof OperatorError ? error.code : undefined
+    log.fatal({ err: error, code }, `The operator can not go on: ${messageOf(error)}`)
+    process.exit(error instanceof OperatorError && error.code === 'SettingInvalid' ? 2 : 1)
+  },
+)

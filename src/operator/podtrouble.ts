@@ -1,0 +1,43 @@
+// Why a pod does not get on, in the pod's own words: image pulls, crash loops, scheduling, quota. Pure; used by status.ts.
+
+import type { ContainerStatusSeen, LivePod } from './objects.ts'
+
+export interface PodTrouble {
+  /** CamelCase, Kubernetes' own word where it has one. */
+  reason: string
+  message: string
+}
+
+/** The first trouble of the pod; undefined when it is only on its way or well. */
+export function podTrouble(pod: LivePod): PodTrouble | undefined {
+  const name = pod.metadata.name
+  const unscheduled = pod.status?.conditions?.find((c) => c.type === 'PodScheduled' && c.status === 'False')
+  if (unscheduled) {
+    const reason = unscheduled.reason ?? 'Unschedulable'
+    return { reason, message: `Pod ${name} can not be scheduled: ${unscheduled.message ?? 'no node fits'}` }
+  }
+  const containers = [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])]
+  for (const container of containers) {
+    const trouble = containerTrouble(name, container)
+    if (trouble) return trouble
+  }
+  return undefined
+}
+
+/** Waiting reasons that are part of every start. */
+const ordinary = new Set(['ContainerCreating', 'PodInitializing'])
+
+function containerTrouble(pod: string, container: ContainerStatusSeen): PodTrouble | undefined {
+  const where = `container ${container.name} of pod ${pod}`
+  const waiting = container.state?.waiting
+  if (waiting?.reason !== undefined && !ordinary.has(waiting.reason)) {
+    const ended = container.lastState?.terminated
+    const last = ended ? `; it last ended with exit code ${ended.exitCode ?? '?'} (${ended.reason ?? 'no reason'})` : ''
+    return { reason: waiting.reason, message: `${where}: ${waiting.message ?? waiting.reason}${last}` }
+  }
+  const ended = container.state?.terminated
+  if (ended && ended.exitCode !== 0) {
+    return { reason: ended.reason ?? 'Error', message: `${where} ended with exit code ${ended.exitCode ?? '?'}: see kubectl logs ${pod}` }
+  }
+  return undefined
+}

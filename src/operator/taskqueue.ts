@@ -1,0 +1,352 @@
+// The TaskQueue resource as the API server hands it out, defaults filled in. Generated from crds/ by `make generate`: do not edit.
+
+import type { KubeObject } from './objects.ts'
+
+export interface TaskQueue extends KubeObject, TaskQueueBody {}
+
+export interface TaskQueueBody {
+  /**
+   * What should run.
+   */
+  spec: {
+    /**
+     * What executes the tasks. Node runs the module app with @taskqueue/runtime, Celery runs "celery -A app worker".
+     */
+    engine: 'Node' | 'Celery'
+    /**
+     * The image of the workers, and of a Celery beat.
+     */
+    image?: string
+    /**
+     * Left out, Kubernetes' own default applies (Always for the tag latest, else IfNotPresent).
+     */
+    imagePullPolicy?: 'Always' | 'IfNotPresent' | 'Never'
+    imagePullSecrets?: {
+      name: string
+    }[]
+    /**
+     * The module that a Node worker loads, or the -A of a Celery worker.
+     */
+    app?: string
+    /**
+     * Test sends every publish of the app, of beat and of retries to the default queue.
+     */
+    environment: 'Production' | 'Test'
+    /**
+     * Drains the workers to none and stops beat; its volume stays.
+     */
+    suspend: boolean
+    /**
+     * Where the queues live.
+     */
+    broker: {
+      /**
+       * A URL without a password.
+       */
+      url?: string
+      /**
+       * A key of a Secret in the same namespace that holds the URL.
+       */
+      urlFrom?: {
+        secretKeyRef: {
+          name: string
+          key: string
+        }
+      }
+      /**
+       * How long the broker's record of an unacknowledged message lasts before any worker may take it back, in seconds.
+       */
+      visibilityTimeoutSeconds: number
+    }
+    /**
+     * Where results are stored. The broker's URL when neither url nor urlFrom is given.
+     */
+    results: {
+      /**
+       * A URL without a password.
+       */
+      url?: string
+      /**
+       * A key of a Secret in the same namespace that holds the URL.
+       */
+      urlFrom?: {
+        secretKeyRef: {
+          name: string
+          key: string
+        }
+      }
+      /**
+       * How long a result is kept, in seconds.
+       */
+      ttlSeconds: number
+    }
+    /**
+     * Defaults of every task of a Node app. A task's own options win.
+     */
+    taskDefaults?: {
+      /**
+       * The queue of a task that names none.
+       */
+      queue: string
+      /**
+       * Acknowledge after the handler ends rather than before it begins.
+       */
+      acksLate: boolean
+      maxRetries: number
+      /**
+       * The first pause before a retry. It doubles with each.
+       */
+      retryBackoffSeconds: number
+      /**
+       * A publish above this is refused.
+       */
+      maxPayloadBytes: number
+    }
+    /**
+     * Worker pools. Each becomes one Deployment, named <taskqueue>-<pool>.
+     */
+    workers?: {
+      name: string
+      /**
+       * The queues that the pool takes from. Left out, the default queue.
+       */
+      queues?: string[]
+      /**
+       * How many tasks a pod runs at once.
+       */
+      concurrency: number
+      /**
+       * A fixed number of pods.
+       */
+      replicas?: number
+      /**
+       * Pods by backlog. The number follows what waits and what is in flight.
+       */
+      autoscale?: {
+        minReplicas: number
+        maxReplicas: number
+        backlogPerReplica: number
+        cooldownSeconds: number
+      }
+      /**
+       * The longest that a task of this pool may take. The grace period on shutdown follows from it.
+       */
+      maxTaskSeconds: number
+      /**
+       * As in a container.
+       */
+      resources?: {
+        [k: string]: unknown
+      }
+      /**
+       * An overlay on the pod template, merged the way kubectl merges (lists by their keys).
+       */
+      podTemplate?: {
+        metadata?: {
+          labels?: {
+            [k: string]: string
+          }
+          annotations?: {
+            [k: string]: string
+          }
+        }
+        spec?: {
+          [k: string]: unknown
+        }
+      }
+    }[]
+    /**
+     * An overlay on the pod template, merged the way kubectl merges (lists by their keys).
+     */
+    podTemplate?: {
+      metadata?: {
+        labels?: {
+          [k: string]: string
+        }
+        annotations?: {
+          [k: string]: string
+        }
+      }
+      spec?: {
+        [k: string]: unknown
+      }
+    }
+    /**
+     * The one beat Pod, <taskqueue>-beat. Left out, there is none.
+     */
+    beat?: {
+      /**
+       * Declared runs the schedules below, fenced; Celery runs "celery beat"; Command runs any program.
+       */
+      scheduler: 'Declared' | 'Celery' | 'Command'
+      /**
+       * Another image for a Celery or Command beat.
+       */
+      image?: string
+      command?: string[]
+      /**
+       * An IANA time zone in which cron lines are read.
+       */
+      timeZone: string
+      schedules?: {
+        name: string
+        task: string
+        /**
+         * Five fields, or six with seconds first.
+         */
+        cron?: string
+        /**
+         * An interval, anchored to the epoch.
+         */
+        everySeconds?: number
+        queue?: string
+        args?: {
+          [k: string]: unknown
+        }[]
+        kwargs?: {
+          [k: string]: unknown
+        }
+        /**
+         * How late a slot may still be dispatched.
+         */
+        misfireGraceSeconds?: number
+        /**
+         * Which of the slots missed in a downtime are dispatched afterwards.
+         */
+        catchUp?: 'Last' | 'All' | 'None'
+      }[]
+      /**
+       * The volume of the schedule file; it survives the Pod.
+       */
+      storage: {
+        size: string
+        storageClassName?: string
+        /**
+         * What becomes of the volume claim when the TaskQueue is deleted.
+         */
+        whenDeleted: 'Delete' | 'Retain'
+      }
+      /**
+       * As in a container.
+       */
+      resources?: {
+        [k: string]: unknown
+      }
+      /**
+       * An overlay on the pod template, merged the way kubectl merges (lists by their keys).
+       */
+      podTemplate?: {
+        metadata?: {
+          labels?: {
+            [k: string]: string
+          }
+          annotations?: {
+            [k: string]: string
+          }
+        }
+        spec?: {
+          [k: string]: unknown
+        }
+      }
+    }
+    clockSync: {
+      /**
+       * Monitor measures. Discipline also has the node's clock corrected, where the chart allows it. Off measures nothing.
+       */
+      mode: 'Monitor' | 'Discipline' | 'Off'
+      /**
+       * NTP servers.
+       */
+      servers?: string[]
+      maxSkewSeconds: number
+      onSkew: 'Report' | 'HoldBeat'
+    }
+    patrol: {
+      idleQueueSeconds: number
+      stalledSeconds: number
+      restartStalled: boolean
+    }
+  }
+  /**
+   * What is there. Written by the operator.
+   */
+  status?: {
+    /**
+     * The generation of the spec that this status speaks of.
+     */
+    observedGeneration?: number
+    /**
+     * Ready and wanted worker pods, for example 3/4.
+     */
+    workers?: string
+    /**
+     * Messages waiting in the queues of all pools; absent while the broker can not be asked.
+     */
+    backlog?: number
+    /**
+     * Messages taken and not yet settled.
+     */
+    inFlight?: number
+    /**
+     * Messages waiting for their time (eta or retry).
+     */
+    parked?: number
+    pools?: {
+      name: string
+      deployment?: string
+      queues?: string[]
+      ready: number
+      wanted: number
+      backlog?: number
+      /**
+       * The number to come back to after suspend.
+       */
+      suspendedReplicas?: number
+    }[]
+    beat?: {
+      /**
+       * Ready, NotReady, Pending, Held, Suspended, Terminating or None.
+       */
+      state?: string
+      pod?: string
+      /**
+       * How often the Pod was made anew in a row without staying up.
+       */
+      restarts?: number
+      /**
+       * The Pod is not made anew before this time (back-off).
+       */
+      notBefore?: string
+      lastCreated?: string
+      /**
+       * The hash of the schedules that beat should have loaded.
+       */
+      schedulesHash?: string
+    }
+    clock?: {
+      /**
+       * The largest known offset, for example +0.004s, or Unknown.
+       */
+      skew?: string
+      /**
+       * The pod that has it.
+       */
+      pod?: string
+    }
+    conditions?: {
+      type: string
+      status: 'True' | 'False' | 'Unknown'
+      observedGeneration?: number
+      lastTransitionTime: string
+      reason: string
+      message: string
+    }[]
+  }
+}
+
+export type TaskQueueSpec = TaskQueueBody['spec']
+export type TaskQueueStatus = NonNullable<TaskQueueBody['status']>
+export type WorkerPool = NonNullable<TaskQueueSpec['workers']>[number]
+export type BeatSpec = NonNullable<TaskQueueSpec['beat']>
+export type Schedule = NonNullable<BeatSpec['schedules']>[number]
+export type PodTemplateOverlay = NonNullable<TaskQueueSpec['podTemplate']>

@@ -1,0 +1,26 @@
+// Test tiers by folder; each is a project of its own with the time limits that its kind of test needs.
+import { defineConfig } from 'vitest/config'
+
+const tier = (name: string, seconds: number, sequential: boolean) => ({
+  test: {
+    name,
+    include: [`test/${name}/**/*.test.ts`],
+    testTimeout: seconds * 1000,
+    hookTimeout: seconds * 1000 * 4,
+    fileParallelism: !sequential,
+  },
+})
+
+export default defineConfig({
+  test: {
+    // A tier that finds no test is a mistake, not a success.
+    passWithNoTests: false,
+    projects: [
+      tier('unit', 20, false),
+      tier('integration', 60, true),
+      tier('conformance', 90, true),
+      tier('e2e', 300, true),
+      tier('faults', 300, true),
+    ],
+  },
+})
