@@ -26,3 +26,5 @@ build: node_modules/.installed ## Install what is missing and build every packag
 .PHONY: generate
 generate: node_modules/.installed ## Generate types and the chart's CRD from crds/
 	@$(WITH_NODE) $(STAGE) "generate" node crds/generate.ts
+
+include deploy/local/cluster.mk

@@ -20,32 +20,34 @@ export interface EndpointAnswer {
 }
 
 /** GETs a URL. */
-export function ask(url: string, options: EndpointOptions = {}): Promise<EndpointAnswer> {
+export async function ask(url: string, options: EndpointOptions = {}): Promise<EndpointAnswer> {
+  try {
+    return await get(url, options)
+  } catch (error) {
+    return { status: 0, body: error instanceof Error ? error.message : String(error) }
+  }
+}
+
+function get(url: string, options: EndpointOptions): Promise<EndpointAnswer> {
   const secure = url.startsWith('https:')
-  const request = secure ? requestHttps : requestHttp
-  const credentials = secure
-    ? {
-        ...(options.authority ? { ca: readFileSync(options.authority) } : { rejectUnauthorized: false }),
-        ...(options.client
-          ? { cert: readFileSync(options.client.certificate), key: readFileSync(options.client.key) }
-          : {}),
-      }
-    : {}
-  return new Promise((resolve) => {
-    const asked = request(
-      url,
-      { ...credentials, agent: false, timeout: (options.timeoutSeconds ?? 2) * 1000 },
-      (response) => {
-        const chunks: Buffer[] = []
-        response.on('data', (chunk: Buffer) => chunks.push(chunk))
-        response.on('error', (error) => resolve({ status: 0, body: error.message }))
-        response.on('end', () =>
-          resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString('utf8') }),
-        )
-      },
-    )
+  const { authority, client } = options
+  const settings = {
+    agent: false,
+    timeout: (options.timeoutSeconds ?? 2) * 1000,
+    ...(secure && authority ? { ca: readFileSync(authority) } : { rejectUnauthorized: false }),
+    ...(secure && client ? { cert: readFileSync(client.certificate), key: readFileSync(client.key) } : {}),
+  }
+  return new Promise((resolve, reject) => {
+    const asked = (secure ? requestHttps : requestHttp)(url, settings, (response) => {
+      const chunks: Buffer[] = []
+      response.on('data', (chunk: Buffer) => chunks.push(chunk))
+      response.on('error', reject)
+      response.on('end', () =>
+        resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString('utf8') }),
+      )
+    })
     asked.on('timeout', () => asked.destroy(new Error('no answer in time')))
-    asked.on('error', (error) => resolve({ status: 0, body: error.message }))
+    asked.on('error', reject)
     asked.end()
   })
 }

@@ -1,0 +1,302 @@
+// Container images without a registry: a Debian base by mmdebstrap, everything else by buildah from a Dockerfile, kept as
+// docker-archives in the cache under a key of what went in. The same input is never built twice. Loads nothing (cluster.ts does).
+import { createHash } from 'node:crypto'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  readlinkSync,
+  lstatSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { attempt, run } from './command.ts'
+import { LocalClusterError } from './errors.ts'
+import { withLock } from './lockfile.ts'
+import { ensurePackages, imagePackages } from './packages.ts'
+import { cacheFolder } from './settings.ts'
+import type { Stages } from './stage.ts'
+
+/** Debian release of the base image. */
+const release = 'bookworm'
+const basePackages = ['ca-certificates']
+/** Archives of one image that are kept; older ones are deleted. */
+const keptArchives = 3
+
+/** What to build. */
+export interface ImageRequest {
+  /** Name without registry and tag, e.g. `operator`. */
+  readonly name: string
+  /** Path of the Dockerfile. When it takes `ARG BASE`, the Debian base is made and given, unless `args` has one. */
+  readonly dockerfile: string
+  /** Folder that the Dockerfile's COPY reads from. */
+  readonly context: string
+  /** Paths in the context that go in (files or folders); all of it when left out. node_modules, .git, dist and so on go in only when named. */
+  readonly include?: readonly string[]
+  /** Build arguments. */
+  readonly args?: Readonly<Record<string, string>>
+}
+
+/** An image that is built. */
+export interface Image {
+  /** `taskqueue.local/<name>:<key>`: another content has another reference, so that a Deployment rolls. */
+  readonly reference: string
+  /** Path of the docker-archive. */
+  readonly archive: string
+}
+
+const cache = () => join(cacheFolder(), 'images')
+
+/**
+ * The archive of an image, built first when the cache has none for this content.
+ * @throws LocalClusterError `COMMAND_FAILED` with the last lines of the build; `TOOL_MISSING` when buildah can't be had
+ */
+export async function buildImage(request: ImageRequest, stages: Stages): Promise<Image> {
+  const dockerfile = readFileSync(request.dockerfile, 'utf8')
+  const needsBase = /^\s*ARG\s+BASE\b/im.test(dockerfile) && request.args?.BASE === undefined
+  const base = needsBase ? await baseImage(stages) : undefined
+  const args = { ...request.args, ...(base ? { BASE: base.reference } : {}) }
+  const include = request.include ?? readdirSync(request.context)
+  const key = imageKey({ dockerfile, args, files: digests(request.context, include) })
+  const image = {
+    reference: `taskqueue.local/${request.name}:${key}`,
+    archive: join(cache(), `${request.name}-${key}.tar`),
+  }
+  if (existsSync(image.archive)) return image
+  return locked(`image ${request.name}`, stages, async () => {
+    if (existsSync(image.archive)) return image
+    await ready(stages)
+    const log = buildLog(request.name)
+    await stages.run(`image ${request.name}`, () => build(request, image, include, args, log), log)
+    dropOldArchives(request.name)
+    return image
+  })
+}
+
+/**
+ * The Debian base image, made anew once a month so that its packages stay fresh.
+ * @throws LocalClusterError `COMMAND_FAILED` when the packages can't be had
+ */
+export async function baseImage(stages: Stages, now: Date = new Date()): Promise<Image> {
+  const name = 'debian-base'
+  const key = `${release}-${now.toISOString().slice(0, 7)}-${createHash('sha256').update(basePackages.join(' ')).digest('hex').slice(0, 8)}`
+  const image = { reference: `taskqueue.local/${name}:${key}`, archive: join(cache(), `${name}-${key}.tar`) }
+  if (existsSync(image.archive) && (await isStored(image.reference))) return image
+  return locked(`image ${name}`, stages, async () => {
+    if (existsSync(image.archive) && (await isStored(image.reference))) return image
+    await ready(stages)
+    const log = buildLog(name)
+    await stages.run(`image ${name}: Debian ${release} by mmdebstrap`, () => bootstrap(image, log), log)
+    dropOldArchives(name)
+    return image
+  })
+}
+
+async function bootstrap(image: Image, log: string): Promise<void> {
+  const context = mkdtempSync(join(cache(), 'base.'))
+  try {
+    const tar = join(context, 'base.tar')
+    const options = ['--variant=minbase', `--include=${basePackages.join(',')}`, ...(await aptProxies())]
+    await isolated(['mmdebstrap', ...options, release, tar, ...(await debianSources())], log)
+    const request = { name: 'debian-base', dockerfile: join(import.meta.dirname, 'images', 'base.Dockerfile'), context }
+    await build(request, image, ['base.tar'], {}, log)
+  } finally {
+    rmSync(context, { recursive: true, force: true })
+  }
+}
+
+// Only Debian's own sources, from where this machine gets them: it may have others, which have no place in an image.
+async function debianSources(): Promise<string[]> {
+  const format = '$(ORIGIN)|$(CODENAME)|$(COMPONENT)|$(CREATED_BY)|deb $(REPO_URI) $(RELEASE) main'
+  const targets = await attempt('apt-get', ['indextargets', '--format', format, 'Created-By: Packages'])
+  return selectSources(targets.stdout)
+}
+
+/** The `deb` lines of the base's Debian release in apt's answer; none when the machine runs another one, and mmdebstrap has its default. */
+export function selectSources(targets: string): string[] {
+  const lines = targets.split('\n').map((line) => line.split('|'))
+  const ours = lines.filter(
+    ([origin, codename, component]) =>
+      origin === 'Debian' && codename?.split('-')[0] === release && component === 'main',
+  )
+  const sources = [...new Set(ours.map((fields) => fields[4] ?? '').filter((source) => source !== ''))]
+  return sources.some((source) => source.split(' ')[2] === release) ? sources : []
+}
+
+async function aptProxies(): Promise<string[]> {
+  const dump = await attempt('apt-config', ['dump', 'Acquire::http::Proxy', 'Acquire::https::Proxy'])
+  return dump.stdout
+    .split('\n')
+    .filter((line) => /^Acquire::https?::Proxy ".+";$/.test(line))
+    .map((line) => `--aptopt=${line}`)
+}
+
+/** The key of an image: the same key means the same Dockerfile, arguments and files. */
+export function imageKey(parts: {
+  dockerfile: string
+  args: Readonly<Record<string, string>>
+  files: ReadonlyMap<string, string>
+}): string {
+  const sorted = (entries: Iterable<[string, string]>) => [...entries].sort(([a], [b]) => (a < b ? -1 : 1))
+  const text = JSON.stringify([parts.dockerfile, sorted(Object.entries(parts.args)), sorted(parts.files)])
+  return createHash('sha256').update(text).digest('hex').slice(0, 16)
+}
+
+function digests(context: string, include: readonly string[]): Map<string, string> {
+  const found = new Map<string, string>()
+  const visit = (path: string) => {
+    const full = join(context, path)
+    const stat = lstatSync(full)
+    if (stat.isDirectory()) for (const entry of readdirSync(full)) visit(join(path, entry))
+    else if (stat.isSymbolicLink()) found.set(path, `link ${readlinkSync(full)}`)
+    else
+      found.set(
+        path,
+        `${(stat.mode & 0o111).toString(8)} ${createHash('sha256').update(readFileSync(full)).digest('hex')}`,
+      )
+  }
+  for (const path of include) visit(path)
+  return found
+}
+
+async function build(
+  request: ImageRequest,
+  image: Image,
+  include: readonly string[],
+  args: Readonly<Record<string, string>>,
+  log: string,
+): Promise<void> {
+  const context = mkdtempSync(join(cache(), 'context.'))
+  const draft = `${image.archive}.new`
+  try {
+    for (const path of include) {
+      mkdirSync(dirname(join(context, path)), { recursive: true })
+      cpSync(join(request.context, path), join(context, path), {
+        recursive: true,
+        verbatimSymlinks: true,
+        preserveTimestamps: true,
+      })
+    }
+    const given = Object.entries({ ...trustArguments(), ...args }).flatMap(([name, value]) => [
+      '--build-arg',
+      `${name}=${value}`,
+    ])
+    const flags = [
+      '--layers',
+      '--pull-never',
+      ...given,
+      ...trustVolume(),
+      '-f',
+      request.dockerfile,
+      '-t',
+      image.reference,
+    ]
+    await buildah(['bud', ...flags, context], log)
+    rmSync(draft, { force: true })
+    await buildah(['push', '--quiet', image.reference, `docker-archive:${draft}`], log)
+    renameSync(draft, image.archive)
+  } finally {
+    rmSync(context, { recursive: true, force: true })
+    rmSync(draft, { force: true })
+  }
+}
+
+const trust = '/etc/ssl/certs/ca-certificates.crt'
+
+// What this machine trusts is trusted while an image is built, and is no part of the image: pip and npm must work behind a proxy that
+// signs with its own authority. A Dockerfile that needs a variable for it declares it, e.g. `ARG PIP_CERT`.
+function trustVolume(): string[] {
+  return existsSync(trust) ? ['--volume', `${trust}:${trust}:ro`] : []
+}
+
+function trustArguments(): Record<string, string> {
+  const names = ['PIP_CERT', 'REQUESTS_CA_BUNDLE', 'SSL_CERT_FILE', 'NODE_EXTRA_CA_CERTS']
+  return Object.fromEntries(names.filter((name) => process.env[name] !== undefined).map((name) => [name, trust]))
+}
+
+function buildah(args: readonly string[], log: string): Promise<string> {
+  return isolated(['buildah', ...storage(), ...args], log)
+}
+
+function storage(): string[] {
+  const folder = join(cacheFolder(), 'buildah')
+  return [
+    '--root',
+    join(folder, 'storage'),
+    '--runroot',
+    join(folder, 'run'),
+    '--storage-driver',
+    storageDriver(folder),
+  ]
+}
+
+// Layers cost nothing on overlay; on a disk that is itself an overlay (in a container) only full copies work.
+function storageDriver(folder: string): string {
+  mkdirSync(folder, { recursive: true })
+  const file = join(folder, 'driver')
+  if (existsSync(file)) return readFileSync(file, 'utf8').trim()
+  const mounts = readFileSync('/proc/self/mounts', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' '))
+  const below = mounts.filter(
+    ([, point]) => point !== undefined && (`${folder}/`.startsWith(`${point}/`) || point === '/'),
+  )
+  const nearest = below.sort((a, b) => (b[1]?.length ?? 0) - (a[1]?.length ?? 0))[0]
+  const driver = ['ext4', 'xfs', 'btrfs'].includes(nearest?.[2] ?? '') ? 'overlay' : 'vfs'
+  writeFileSync(file, driver)
+  return driver
+}
+
+// In mounts and processes of their own: nothing stays mounted or running when a build is killed.
+function isolated(command: readonly string[], log: string): Promise<string> {
+  const own = ['--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child=KILL', '--mount-proc']
+  return run('unshare', [...own, ...command], { log, env: { ...process.env, BUILDAH_ISOLATION: 'chroot' } })
+}
+
+async function isStored(reference: string): Promise<boolean> {
+  if (!existsSync('/usr/bin/buildah')) return false
+  return (
+    (await attempt('buildah', [...storage(), 'inspect', '--type', 'image', '--format', '{{.FromImageID}}', reference]))
+      .status === 0
+  )
+}
+
+async function ready(stages: Stages): Promise<void> {
+  if (process.getuid?.() !== 0) {
+    throw new LocalClusterError(
+      'NOT_ROOT',
+      'Images are built by root here (mmdebstrap and buildah in chroot isolation). Run it as root.',
+    )
+  }
+  mkdirSync(cache(), { recursive: true })
+  await ensurePackages(imagePackages, stages, join(cacheFolder(), 'logs', 'apt.log'))
+}
+
+function locked<T>(purpose: string, stages: Stages, work: () => Promise<T>): Promise<T> {
+  const onWait = (holder: { pid: number; name: string }) =>
+    stages.note(`    ${purpose}: waiting for process ${holder.pid} (${holder.name})`)
+  return withLock(join(cache(), 'build.lock'), { purpose, waitSeconds: 1800, onWait }, work)
+}
+
+function buildLog(name: string): string {
+  const folder = join(cacheFolder(), 'logs')
+  mkdirSync(folder, { recursive: true })
+  const log = join(folder, `image-${name}.log`)
+  writeFileSync(log, '')
+  return log
+}
+
+function dropOldArchives(name: string): void {
+  const archives = readdirSync(cache())
+    .filter((file) => file.startsWith(`${name}-`) && /^-[^/]*\.tar$/.test(file.slice(name.length)))
+    .filter((file) => new RegExp(`^${name}-([0-9a-f]{16}|${release}-.*)\\.tar$`).test(basename(file)))
+    .map((file) => join(cache(), file))
+    .sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)
+  for (const archive of archives.slice(keptArchives)) rmSync(archive)
+}
