@@ -1,0 +1,289 @@
+// TaskApp: names tasks, sends them, reads their results. It connects when something is sent, not before, and runs nothing.
+import { systemClock, type Clock } from './clock.ts'
+import { UsageError } from './errors.ts'
+import { startTime, type InstantLike } from './protocol/instant.ts'
+import { encodeTask } from './protocol/task-message.ts'
+import { uuid4 } from './protocol/uuid.ts'
+import { RedisStore } from './broker/redis/store.ts'
+import { RedisTransport } from './broker/redis/transport.ts'
+import type { Store } from './broker/store.ts'
+import type { Publication, Transport } from './broker/transport.ts'
+import { AsyncResult } from './results/async-result.ts'
+import { queueName, readSettings, type Settings } from './settings.ts'
+import type { RegisteredTask, TaskHandler, TaskOptions } from './task.ts'
+import type { Schedule } from './triggers/schedule.ts'
+import { parseSchedules } from './triggers/schedule.ts'
+
+/** Marks a TaskApp across copies of this package: the command line may have another one than the app. */
+export const APP_BRAND: unique symbol = Symbol.for('taskqueue.app') as never
+
+/** Options of an app. Settings left out come from the TASKQUEUE_* variables. */
+export interface TaskAppOptions extends Partial<Settings> {
+  /** Names the app in logs, metrics and presence. */
+  readonly name: string
+  readonly env?: Readonly<Record<string, string | undefined>>
+  readonly clock?: Clock
+}
+
+/** How one call departs from the task's options. */
+export interface SendOptions {
+  /** Keyword arguments, for tasks written in Python. */
+  readonly kwargs?: Readonly<Record<string, unknown>>
+  readonly queue?: string
+  /** 0 (most urgent on Redis) to 9. */
+  readonly priority?: number
+  /** Seconds from now. Never together with `eta`. */
+  readonly countdown?: number
+  /** An instant with an offset. Never together with `countdown`. */
+  readonly eta?: InstantLike
+  /** Not to be run after this: seconds from now, or an instant with an offset. */
+  readonly expires?: number | InstantLike
+  readonly id?: string
+  readonly ignoreResult?: boolean
+  /** Headers of your own; the names of the protocol's are refused. */
+  readonly headers?: Readonly<Record<string, unknown>>
+}
+
+/** A task that can be called. */
+export interface Task<Args extends readonly unknown[], Result> extends RegisteredTask {
+  /** Sends the task. */
+  delay(...args: Args): Promise<AsyncResult<Awaited<Result>>>
+  /** Sends the task with options. */
+  applyAsync(args: Args, options?: SendOptions): Promise<AsyncResult<Awaited<Result>>>
+}
+
+export class TaskApp {
+  readonly name: string
+  readonly settings: Settings
+  readonly [APP_BRAND] = true
+  readonly #clock: Clock
+  readonly #tasks = new Map<string, RegisteredTask>()
+  readonly #schedules: Schedule[] = []
+  #transport: Transport | undefined
+  #store: Store | undefined
+
+  /** @throws UsageError `SettingInvalid` */
+  constructor(options: TaskAppOptions) {
+    const { name, env = process.env, clock = systemClock, ...overrides } = options
+    this.name = name
+    this.#clock = clock
+    const settings = readSettings(env)
+    const given = Object.fromEntries(Object.entries(overrides).filter(([, value]) => value !== undefined))
+    const resultUrl =
+      overrides.resultUrl ??
+      (overrides.brokerUrl && !env['TASKQUEUE_RESULT_URL'] ? overrides.brokerUrl : settings.resultUrl)
+    this.settings = { ...settings, ...given, resultUrl }
+  }
+
+  /** The tasks by name. */
+  get tasks(): ReadonlyMap<string, RegisteredTask> {
+    return this.#tasks
+  }
+
+  /** The schedules that the app itself brings, for `taskqueue beat --app`. */
+  get schedules(): readonly Schedule[] {
+    return this.#schedules
+  }
+
+  /**
+   * Names a task.
+   * @throws UsageError `TaskTwice`, `OptionInvalid`
+   */
+  task<Args extends unknown[], Result>(name: string, handler: TaskHandler<Args, Result>): Task<Args, Result>
+  task<Args extends unknown[], Result>(
+    name: string,
+    options: TaskOptions,
+    handler: TaskHandler<Args, Result>,
+  ): Task<Args, Result>
+  task<Args extends unknown[], Result>(
+    name: string,
+    second: TaskOptions | TaskHandler<Args, Result>,
+    third?: TaskHandler<Args, Result>,
+  ): Task<Args, Result> {
+    const [options, handler] = typeof second === 'function' ? [{}, second] : [second, third]
+    if (typeof handler !== 'function')
+      throw new UsageError('OptionInvalid', `task ${name} has no handler: app.task(name, options, handler)`)
+    if (name === '' || name.length > 255)
+      throw new UsageError('OptionInvalid', 'a task needs a name of 1 to 255 characters')
+    if (this.#tasks.has(name))
+      throw new UsageError('TaskTwice', `two tasks are named ${name}: the second would hide the first`)
+    checkTaskOptions(name, options)
+    const task: Task<Args, Result> = {
+      name,
+      options,
+      handler: handler as unknown as RegisteredTask['handler'],
+      delay: (...args) => this.send<Awaited<Result>>(name, args),
+      applyAsync: (args, sendOptions) => this.send<Awaited<Result>>(name, args, sendOptions),
+    }
+    this.#tasks.set(name, task)
+    return task
+  }
+
+  /**
+   * Adds schedules, as a schedules file has them.
+   * @throws UsageError `ScheduleInvalid`
+   */
+  schedule(...schedules: unknown[]): void {
+    this.#schedules.push(
+      ...parseSchedules([...this.#schedules.map((schedule) => schedule.source), ...schedules]).slice(
+        this.#schedules.length,
+      ),
+    )
+  }
+
+  /**
+   * Sends a task by its name, whoever runs it.
+   * @throws UsageError for options that contradict themselves or a payload over the limit
+   * @throws BrokerError when the broker doesn't take it within 5 s
+   */
+  async send<Result = unknown>(
+    name: string,
+    args: readonly unknown[] = [],
+    options: SendOptions = {},
+  ): Promise<AsyncResult<Result>> {
+    const { id, publication, stored } = this.prepare(name, args, options)
+    await this.transport.publish([publication])
+    return new AsyncResult<Result>(id, () => this.store, stored)
+  }
+
+  /** A handle on the result of a task that was sent before. */
+  result<Result = unknown>(id: string): AsyncResult<Result> {
+    return new AsyncResult<Result>(id, () => this.store, true)
+  }
+
+  /** The message of a call, not sent. @throws UsageError as send() does */
+  prepare(
+    name: string,
+    args: readonly unknown[],
+    options: SendOptions & { readonly scheduledFor?: number } = {},
+  ): { readonly id: string; readonly publication: Publication; readonly stored: boolean } {
+    const task = this.#tasks.get(name)
+    const now = this.#clock.now()
+    const id = options.id ?? uuid4()
+    const queue = this.route(options.queue ?? task?.options.queue)
+    const priority = options.priority ?? task?.options.priority ?? 0
+    const ignoreResult = options.ignoreResult ?? task?.options.ignoreResult ?? false
+    checkPriority(priority)
+    if (!Array.isArray(args)) throw new UsageError('OptionInvalid', `the arguments of ${name} must be a list`)
+    const { raw, bodyBytes } = encodeTask({
+      id,
+      task: name,
+      args,
+      ...(options.kwargs ? { kwargs: { ...options.kwargs } } : {}),
+      queue,
+      priority,
+      ignoreResult,
+      eta: startTime(options, now),
+      expires: expiry(options.expires, now),
+      scheduledFor: options.scheduledFor,
+      ...(options.headers ? { headers: ownHeaders(options.headers) } : {}),
+    })
+    const limit = this.settings.maxPayloadBytes
+    if (bodyBytes > limit) {
+      throw new UsageError(
+        'PayloadTooLarge',
+        `the arguments of ${name} take ${bodyBytes} bytes, the limit is ${limit} (TASKQUEUE_MAX_PAYLOAD_BYTES): store the object and pass its id`,
+      )
+    }
+    return { id, publication: { queue, priority, raw }, stored: !ignoreResult }
+  }
+
+  /** The queue a message goes to: in a Test environment always the default queue, so that nothing leaks into production's. */
+  route(queue: string | undefined): string {
+    if (queue === undefined || this.settings.environment === 'Test') return this.settings.defaultQueue
+    return queueName('the queue', queue)
+  }
+
+  /** The broker; made at first use. */
+  get transport(): Transport {
+    const { brokerUrl, keyPrefix, visibilityTimeoutSeconds } = this.settings
+    return (this.#transport ??= new RedisTransport({
+      url: brokerUrl,
+      keyPrefix,
+      visibilityTimeoutSeconds,
+      clock: this.#clock,
+    }))
+  }
+
+  /** The store of results; made at first use. */
+  get store(): Store {
+    const { resultUrl, keyPrefix } = this.settings
+    return (this.#store ??= new RedisStore({ url: resultUrl, keyPrefix }))
+  }
+
+  /** Closes the connections; a later send opens them again. */
+  async close(): Promise<void> {
+    const [transport, store] = [this.#transport, this.#store]
+    this.#transport = undefined
+    this.#store = undefined
+    await Promise.all([transport?.close(), store?.close()])
+  }
+}
+
+/** True for a TaskApp, also of another copy of this package. */
+export function isTaskApp(value: unknown): value is TaskApp {
+  return typeof value === 'object' && value !== null && Reflect.get(value, APP_BRAND) === true
+}
+
+function expiry(expires: number | InstantLike | undefined, now: number): number | undefined {
+  if (expires === undefined) return undefined
+  const options = typeof expires === 'number' ? { countdown: expires } : { eta: expires }
+  try {
+    return startTime(options, now)
+  } catch (error) {
+    if (error instanceof UsageError) throw new UsageError(error.code, `expires: ${error.message}`)
+    throw error
+  }
+}
+
+const PROTOCOL_HEADERS = new Set([
+  'lang',
+  'task',
+  'id',
+  'eta',
+  'expires',
+  'retries',
+  'root_id',
+  'parent_id',
+  'group',
+  'timelimit',
+  'ignore_result',
+  'compression',
+])
+
+function ownHeaders(headers: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const taken = Object.keys(headers).find((name) => PROTOCOL_HEADERS.has(name))
+  if (taken !== undefined) {
+    throw new UsageError(
+      'OptionInvalid',
+      `the header ${taken} belongs to the protocol: use the option of that name, or another header`,
+    )
+  }
+  return { ...headers }
+}
+
+function checkPriority(priority: number): void {
+  if (!Number.isInteger(priority) || priority < 0 || priority > 9) {
+    throw new UsageError(
+      'OptionInvalid',
+      `priority is a whole number from 0 (most urgent) to 9; got ${String(priority)}`,
+    )
+  }
+}
+
+function checkTaskOptions(name: string, options: TaskOptions): void {
+  if (options.queue !== undefined) queueName(`the queue of task ${name}`, options.queue)
+  if (options.priority !== undefined) checkPriority(options.priority)
+  const { maxRetries, retryBackoffSeconds, retryBackoffMaxSeconds, softTimeLimitSeconds } = options
+  for (const [option, value] of Object.entries({
+    maxRetries,
+    retryBackoffSeconds,
+    retryBackoffMaxSeconds,
+    softTimeLimitSeconds,
+  })) {
+    if (value === undefined) continue
+    if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) {
+      throw new UsageError('OptionInvalid', `${option} of task ${name} is a number, 0 or more; got ${String(value)}`)
+    }
+  }
+}

@@ -1,0 +1,51 @@
+// `@taskqueue/runtime/broker`: what operator and companion ask a broker. Reading only; tasks go through TaskApp.
+import { RedisStore } from './redis/store.ts'
+import type { ConnectionTimeouts } from './redis/connection.ts'
+import type { BrokerTime, Presence } from './store.ts'
+import type { Depth } from './transport.ts'
+
+export { BrokerError, type BrokerErrorCode } from '../errors.ts'
+export { presenceKey, PRESENCE_EVERY_MS, PRESENCE_TTL_SECONDS, type TaskQueueName } from './presence.ts'
+export { redactText as redactUrl } from './redis/url.ts'
+export type { BrokerTime, Cursor, Presence } from './store.ts'
+export type { Depth, QueueDepth } from './transport.ts'
+export type { ConnectionTimeouts } from './redis/connection.ts'
+
+/** How to reach a broker. */
+export interface ConnectBrokerOptions {
+  /** Goes before every key and channel; the TaskQueue's TASKQUEUE_KEY_PREFIX. Default none. */
+  readonly keyPrefix?: string
+  readonly timeouts?: ConnectionTimeouts
+}
+
+/** A connection to a broker that comes back by itself. Every call rejects with a coded BrokerError, its URL redacted. */
+export interface BrokerConnection {
+  /** Resolves when the broker answers. */
+  ping(): Promise<void>
+  /** Measures the broker's clock against this machine's. */
+  time(): Promise<BrokerTime>
+  /** Waiting, in flight and parked messages of queues. */
+  depth(queues: readonly string[]): Promise<Depth>
+  /** What the pods of a TaskQueue say; see presenceKey(). Fields that aren't presence are left out. */
+  readPresence(key: string): Promise<Presence[]>
+  writePresence(key: string, presence: Presence, ttlSeconds: number): Promise<void>
+  removePresence(key: string, id: string): Promise<void>
+  /** How many dead letters there are, over all queues of this broker and prefix. */
+  countDeadLetters(): Promise<number>
+  close(): Promise<void>
+}
+
+/**
+ * Connects to a broker; resolves at the first answer.
+ * @throws BrokerError `BrokerUrlInvalid`, or why the broker didn't answer within `timeouts.connectMs` (5000); nothing is left open then
+ */
+export async function connectBroker(url: string, options: ConnectBrokerOptions = {}): Promise<BrokerConnection> {
+  const store = new RedisStore({ url, ...options })
+  try {
+    await store.ping()
+  } catch (error) {
+    await store.close()
+    throw error
+  }
+  return store
+}

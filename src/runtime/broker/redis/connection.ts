@@ -1,0 +1,184 @@
+// One connection to Redis: opens it, says when it is there and when it is gone, turns its errors into coded ones. It never
+// resends and never queues: a command either runs now or fails now, and only its caller knows whether it may be repeated.
+import { Redis } from 'ioredis'
+import { BrokerError, type BrokerErrorCode, asError } from '../../errors.ts'
+import { backoffMs } from '../backoff.ts'
+import { redactText, parseBrokerUrl } from './url.ts'
+
+/** Time limits of a connection, in milliseconds. */
+export interface ConnectionTimeouts {
+  /** Opening the socket and the handshake. Default 5000. */
+  readonly connectMs?: number
+  /** A reply to a command that doesn't block. A socket that is silent for longer is taken for dead. Default 5000. */
+  readonly commandMs?: number
+}
+
+export interface ConnectionOptions {
+  readonly url: string
+  /** Shown in CLIENT LIST. */
+  readonly name: string
+  readonly timeouts?: ConnectionTimeouts
+  /** Longest time a command blocks by intention; added to the limit on silence. */
+  readonly blockingMs?: number
+  /** Called with each connect, before anyone else may use the connection. */
+  readonly onConnect?: (redis: Redis) => Promise<void>
+  readonly random?: () => number
+}
+
+/** Reconnecting: quick at first, and never so slow that leases end before we are back (consumer.ts, RECOVERY_DELAY_MS). */
+const RECONNECT = { baseMs: 100, capMs: 3000 } as const
+
+/** A connection that comes back by itself. */
+export class RedisConnection {
+  readonly redis: Redis
+  readonly #random: () => number
+  readonly #url: string
+  #ready = false
+  #closed = false
+  #lastError: BrokerError | undefined
+  readonly #listeners = new Set<(ready: boolean) => void>()
+
+  /** @throws BrokerError `BrokerUrlInvalid` */
+  constructor(options: ConnectionOptions) {
+    this.#url = options.url
+    this.#random = options.random ?? Math.random
+    const commandMs = options.timeouts?.commandMs ?? 5000
+    this.redis = new Redis({
+      ...parseBrokerUrl(options.url),
+      // RESP2 has one shape for each reply; nothing here needs RESP3.
+      protocol: 2,
+      connectionName: options.name,
+      connectTimeout: options.timeouts?.connectMs ?? 5000,
+      socketTimeout: commandMs + (options.blockingMs ?? 0),
+      lazyConnect: true,
+      // A take that is sent twice strands its first batch. With resending off, ioredis settles the commands of a broken
+      // connection only if maxRetriesPerRequest is 0; otherwise their promises hang for ever.
+      autoResendUnfulfilledCommands: false,
+      maxRetriesPerRequest: 0,
+      enableOfflineQueue: false,
+      autoResubscribe: false,
+      retryStrategy: (attempt) => backoffMs(attempt, RECONNECT, this.#random()),
+    })
+    this.redis.on('error', (error: Error) => this.#fail(error))
+    this.redis.on('ready', () => void this.#prepare(options.onConnect))
+    this.redis.on('close', () => this.#set(false))
+  }
+
+  get ready(): boolean {
+    return this.#ready
+  }
+
+  /** The last error since the connection was lost; undefined while it is there. */
+  get error(): BrokerError | undefined {
+    return this.#ready ? undefined : this.#lastError
+  }
+
+  /** Calls back with each change between ready and not. */
+  onChange(listener: (ready: boolean) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /**
+   * Resolves once the connection can be used.
+   * @throws BrokerError after `timeoutMs`, with the reason of the last attempt
+   */
+  async whenReady(timeoutMs: number): Promise<void> {
+    if (this.#ready) return
+    if (this.#closed) throw new BrokerError('BrokerUnreachable', 'the connection to the broker is closed')
+    this.open()
+    await new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => finish(this.#unreachable(timeoutMs)), timeoutMs)
+      const stop = this.onChange((ready) => {
+        if (ready) finish()
+        else if (this.#closed) finish(new BrokerError('BrokerUnreachable', 'the connection to the broker was closed'))
+      })
+      function finish(error?: BrokerError): void {
+        clearTimeout(timer)
+        stop()
+        if (error) reject(error)
+        else resolve()
+      }
+    })
+  }
+
+  /** Starts connecting, and goes on until it works or close() is called. */
+  open(): void {
+    // The rejection is the first attempt's only; the retries go on, and #fail has its reason.
+    if (this.redis.status === 'wait') this.redis.connect().catch(() => undefined)
+  }
+
+  /** A coded error for whatever a command threw. */
+  coded(error: unknown): BrokerError {
+    return codedError(error, this.#url)
+  }
+
+  /** Ends the connection; commands under way fail. */
+  close(): void {
+    this.#closed = true
+    this.redis.disconnect()
+    this.#set(false)
+    for (const listener of [...this.#listeners]) listener(false)
+  }
+
+  async #prepare(onConnect: ConnectionOptions['onConnect']): Promise<void> {
+    try {
+      await onConnect?.(this.redis)
+      if (this.redis.status === 'ready') this.#set(true)
+    } catch (error) {
+      this.#fail(asError(error))
+      if (!this.#closed) this.redis.disconnect(true)
+    }
+  }
+
+  #set(ready: boolean): void {
+    if (this.#ready === ready) return
+    this.#ready = ready
+    if (ready) this.#lastError = undefined
+    for (const listener of [...this.#listeners]) listener(ready)
+  }
+
+  #fail(error: Error): void {
+    this.#lastError = this.coded(error)
+  }
+
+  #unreachable(timeoutMs: number): BrokerError {
+    if (this.#lastError) return this.#lastError
+    return new BrokerError(
+      'BrokerTimeout',
+      `the broker at ${redactText(this.#url)} gave no answer within ${timeoutMs} ms`,
+    )
+  }
+}
+
+const BY_PREFIX: readonly (readonly [RegExp, BrokerErrorCode, string])[] = [
+  [
+    /^(WRONGPASS|NOAUTH)|invalid username-password|^ERR AUTH/,
+    'BrokerAuthFailed',
+    'check the user and the password in the URL',
+  ],
+  [/^NOPERM/, 'BrokerAuthFailed', 'the ACL of this user lacks a right'],
+  [/^LOADING/, 'BrokerLoading', 'Redis is reading its data; this passes'],
+  [/^READONLY/, 'BrokerReadOnly', 'this is a replica: point the URL at the primary'],
+  [/^OOM/, 'BrokerOutOfMemory', 'Redis is at maxmemory: raise it, or let workers drain the queues'],
+  [/Unknown script flag|unknown flag|Unexpected flag/, 'BrokerTooOld', 'Redis >= 7.0 or Valkey >= 7.2 is needed'],
+]
+
+/** Turns what ioredis throws into a BrokerError that names the broker without its password. */
+export function codedError(error: unknown, url: string): BrokerError {
+  if (error instanceof BrokerError) return error
+  const cause = asError(error)
+  const text = redactText(cause.message || (cause as NodeJS.ErrnoException).code || cause.name)
+  const where = redactText(url)
+  for (const [pattern, code, advice] of BY_PREFIX) {
+    if (pattern.test(cause.message)) return new BrokerError(code, `the broker at ${where} said "${text}": ${advice}`)
+  }
+  const { code } = cause as NodeJS.ErrnoException
+  if (
+    code !== undefined ||
+    /connection is closed|stream isn't writeable|max retries per request|socket timeout|etimedout/i.test(text)
+  ) {
+    return new BrokerError('BrokerUnreachable', `the broker at ${where} can't be reached: ${text}`)
+  }
+  return new BrokerError('BrokerRefused', `the broker at ${where} said "${text}"`)
+}

@@ -1,0 +1,400 @@
+// Takes messages and settles deliveries, one round trip a tick.
+//
+// A tick is one pipeline of scripts: [promote] [recover] settle N, take M. M never exceeds the slots that are free: granted
+// credit less what ticks on their way have asked for already. Two ticks may be on their way, of half the slots each, so that
+// the server works while handlers do. When a take brings less than it asked for the consumer is idle: it settles what ends,
+// and takes again when woken (queue-waiter.ts, or the wake-up our producers publish) or at the next poll.
+//
+// What may be repeated: a settle, because its tag fences it. What may not: a take. When the reply to a take is lost, its
+// messages are given back after the reconnect (reclaim-unheld.lua), or by anyone once their lease ends (recover.lua).
+import type { Clock, Timer } from '../../clock.ts'
+import { BrokerError, MessageError } from '../../errors.ts'
+import { CONSUMER_MAX_BODY_BYTES, decodeEnvelope, type Envelope } from '../../protocol/envelope.ts'
+import { PRIORITY_STEPS, priorityStep } from '../../protocol/queue-key.ts'
+import { backoffMs } from '../backoff.ts'
+import type { ConsumeOptions, Consumer, Delivery, DeliveryToken, Outcome } from '../transport.ts'
+import type { RedisConnection } from './connection.ts'
+import type { Keys } from './keys.ts'
+import type { LeaseSlots } from './lease-slots.ts'
+import { MAX_QUEUES } from './lease-slots.ts'
+import { addScript, isNoScript, loadScripts, runScript, type ScriptCall } from './scripts.ts'
+import { settleCall, type PendingOutcome } from './settle-call.ts'
+import { formatTag } from './tag.ts'
+import type { Redis } from 'ioredis'
+
+/** Seconds a lease lasts; renewed about three times as often. */
+export const LEASE_SECONDS = 10
+/** With the lease and the delay below: a killed worker's messages are back within 15 s. */
+const RECOVER_EVERY_MS = 3000
+/** After a connect others get this long to renew what they hold: they reconnect within 3 s. */
+const RECOVERY_DELAY_MS = 4500
+const POLL_MS = 250
+/** Traps that were tried: see take.lua. */
+const MAX_BATCH = 500
+const MAX_BATCH_BYTES = 4 * 1024 * 1024
+const SWEEP_BATCH = 200
+const TROUBLE = { baseMs: 100, capMs: 3000 } as const
+
+/** What a consumer is built on. */
+export interface ConsumerDeps {
+  readonly connection: RedisConnection
+  readonly keys: Keys
+  readonly process: string
+  readonly slots: LeaseSlots
+  readonly clock: Clock
+  readonly random: () => number
+  /** Called when the consumer goes idle with slots free: wake-ups are wanted. */
+  readonly onIdle: () => void
+  /** Something that is no error of ours to handle, for the log. */
+  readonly onTrouble: (message: string) => void
+}
+
+interface Held {
+  readonly queue: string
+  readonly slot: number
+}
+
+interface Tick {
+  readonly outcomes: readonly PendingOutcome[]
+  readonly want: number
+  readonly firstNumber: number
+  readonly calls: readonly ScriptCall[]
+}
+
+export class RedisConsumer implements Consumer {
+  readonly #deps: ConsumerDeps
+  readonly #options: ConsumeOptions
+  readonly #held = new Map<string, Held>()
+  #pending: PendingOutcome[] = []
+  #credit = 0
+  #requested = 0
+  #ticks = 0
+  #unsettled = 0
+  #number = 1
+  #turn = 0
+  #idle = false
+  #taking = true
+  #closed = false
+  #scheduled = false
+  #failures = 0
+  #pausedUntil = 0
+  #emptyWakes = 0
+  #woken = false
+  #poll: Timer | undefined
+  #connectedAt = 0
+  #recoveredAt = 0
+  #promotedAt = 0
+  #nextDue: number | undefined
+  #lastRoundTrip: number | undefined
+  #flushed: (() => void)[] = []
+
+  constructor(deps: ConsumerDeps, options: ConsumeOptions) {
+    if (options.queues.length > MAX_QUEUES) throw new RangeError(`a consumer takes at most ${MAX_QUEUES} queues`)
+    this.#deps = deps
+    this.#options = options
+    this.#deps.connection.onChange((ready) => {
+      if (ready) this.#kick()
+    })
+  }
+
+  get lastRoundTrip(): number | undefined {
+    return this.#lastRoundTrip
+  }
+
+  /** Part of connecting: brings the scripts, names the queues, gives back what a lost reply left under our name. */
+  async prepare(redis: Redis): Promise<void> {
+    const { keys, process, clock } = this.#deps
+    await loadScripts(redis, ['take', 'settle', 'recover', 'reclaim-unheld', 'promote'])
+    await redis.sadd(keys.queues, ...this.#options.queues)
+    await runScript(redis, {
+      name: 'reclaim-unheld',
+      keys: this.#queueKeys((queue) => keys.leases(queue), this.#options.queues),
+      args: [
+        this.#options.queues.length,
+        process,
+        ...this.#options.queues.map((q) => JSON.stringify(q)),
+        ...this.#held.keys(),
+      ],
+    })
+    this.#connectedAt = clock.monotonic()
+    this.#failures = 0
+    this.#pausedUntil = 0
+  }
+
+  grant(credit: number): void {
+    this.#credit += credit
+    this.#kick()
+  }
+
+  settle(outcome: Outcome, queue: string): void {
+    this.#pending.push({ outcome, queue })
+    this.#kick()
+  }
+
+  flush(timeoutMs: number): Promise<void> {
+    if (this.#pending.length + this.#unsettled === 0) return Promise.resolve()
+    return new Promise((resolve, reject) => {
+      const timer = this.#deps.clock.after(timeoutMs, () => {
+        const left = this.#pending.length + this.#unsettled
+        reject(
+          new BrokerError(
+            'BrokerTimeout',
+            `${left} outcomes were not confirmed within ${timeoutMs} ms; their leases end by themselves`,
+          ),
+        )
+      })
+      this.#flushed.push(() => {
+        timer.cancel()
+        resolve()
+      })
+      this.#kick()
+    })
+  }
+
+  stopTaking(): void {
+    this.#taking = false
+    this.#poll?.cancel()
+  }
+
+  /** Someone says that there may be something to take. */
+  wake(): void {
+    if (this.#closed || !this.#taking) return
+    if (!this.#idle) {
+      // It may be about a message that a take on its way just missed.
+      this.#woken = true
+      return
+    }
+    // After a wake-up that brought nothing, others were quicker: spread out.
+    const delay = this.#emptyWakes === 0 ? 0 : this.#deps.random() * Math.min(20, 2 ** this.#emptyWakes)
+    if (delay < 1) {
+      this.#takeAgain()
+      return
+    }
+    this.#deps.clock.after(delay, () => this.#takeAgain())
+  }
+
+  close(): Promise<void> {
+    this.#closed = true
+    this.#taking = false
+    this.#poll?.cancel()
+    return Promise.resolve()
+  }
+
+  #takeAgain(): void {
+    this.#idle = false
+    this.#kick()
+  }
+
+  /** Coalesces what happens in one turn of the event loop into one tick. */
+  #kick(): void {
+    if (this.#scheduled || this.#closed) return
+    this.#scheduled = true
+    setImmediate(() => {
+      this.#scheduled = false
+      this.#pump()
+    })
+  }
+
+  #pump(): void {
+    if (this.#closed || !this.#deps.connection.ready) return
+    const wait = this.#pausedUntil - this.#deps.clock.monotonic()
+    if (wait > 0) return
+    const half = Math.max(1, Math.ceil(this.#options.concurrency / 2))
+    while (this.#ticks < 2) {
+      const free = this.#taking ? this.#credit - this.#requested : 0
+      const wants = this.#idle ? 0 : free
+      if (wants <= 0 && this.#pending.length === 0) return
+      if (this.#ticks > 0 && wants < half && this.#pending.length < half) return
+      // A settle takes the next messages along, also when idle: it costs no round trip.
+      const busy = this.#ticks > 0 || this.#held.size > 0
+      const want = Math.min(free, busy ? half : free, MAX_BATCH)
+      this.#send(Math.max(0, want))
+    }
+  }
+
+  #send(want: number): void {
+    const outcomes = this.#pending.slice(0, MAX_BATCH)
+    this.#pending = this.#pending.slice(MAX_BATCH)
+    const tick: Tick = { outcomes, want, firstNumber: this.#number, calls: this.#calls(outcomes, want) }
+    this.#number += want
+    this.#requested += want
+    this.#ticks += 1
+    this.#unsettled += outcomes.length
+    const turn = this.#turn
+    if (want > 0) this.#turn = (this.#turn + 1) % this.#options.queues.length
+    void this.#run(tick).then(({ replies, error }) => {
+      this.#land(tick, turn, replies, error)
+      if (this.#pending.length + this.#unsettled === 0) for (const done of this.#flushed.splice(0)) done()
+      this.#kick()
+    })
+  }
+
+  #calls(outcomes: readonly PendingOutcome[], want: number): ScriptCall[] {
+    const { keys, process, clock } = this.#deps
+    const calls: ScriptCall[] = []
+    const now = clock.monotonic()
+    const { queues } = this.#options
+    if (now - this.#promotedAt >= POLL_MS * 0.8) {
+      this.#promotedAt = now
+      const args = [SWEEP_BATCH, ...queues.flatMap((queue) => [JSON.stringify(queue), keys.wake(queue)])]
+      calls.push({ name: 'promote', keys: this.#queueKeys((queue) => keys.parked(queue), queues), args })
+    }
+    if (now - this.#recoveredAt >= RECOVER_EVERY_MS && now - this.#connectedAt >= RECOVERY_DELAY_MS) {
+      this.#recoveredAt = now - this.#deps.random() * 500
+      const args = [SWEEP_BATCH, ...queues.map((queue) => JSON.stringify(queue))]
+      calls.push({ name: 'recover', keys: this.#queueKeys((queue) => keys.leases(queue), queues), args })
+    }
+    if (outcomes.length > 0) calls.push(settleCall(outcomes, keys, (priority) => this.#parkTag(priority)))
+    if (want > 0) {
+      const order = this.#order(this.#turn)
+      const args = [
+        want,
+        process,
+        this.#number,
+        LEASE_SECONDS,
+        MAX_BATCH_BYTES,
+        ...order.map((queue) => JSON.stringify(queue)),
+      ]
+      calls.push({ name: 'take', keys: this.#queueKeys((queue) => keys.leases(queue), order), args })
+    }
+    return calls
+  }
+
+  #parkTag(priority: number): string {
+    return formatTag(`${this.#deps.process}-parked`, this.#number++, priorityStep(priority))
+  }
+
+  /** The queues, starting with another one at each turn, so that none is always served first. */
+  #order(turn: number): readonly string[] {
+    const { queues } = this.#options
+    return [...queues.slice(turn), ...queues.slice(0, turn)]
+  }
+
+  #queueKeys(last: (queue: string) => string, queues: readonly string[]): string[] {
+    const { keys } = this.#deps
+    const perQueue = queues.flatMap((queue) => [...PRIORITY_STEPS.map((step) => keys.list(queue, step)), last(queue)])
+    return [keys.unacked, keys.unackedIndex, ...perQueue]
+  }
+
+  /** Never rejects. Each reply counts by itself: a settle that is done stays done when the take after it failed. */
+  async #run(tick: Tick): Promise<{ replies: Map<string, unknown>; error: unknown }> {
+    const { redis } = this.#deps.connection
+    const replies = new Map<string, unknown>()
+    let error: unknown
+    try {
+      const pipeline = redis.pipeline()
+      for (const call of tick.calls) addScript(pipeline, call)
+      const rows = (await pipeline.exec()) ?? []
+      tick.calls.forEach((call, i) => {
+        const [failed, reply] = rows[i] ?? [new Error('no reply'), undefined]
+        if (failed) error ??= failed
+        else replies.set(call.name, reply)
+      })
+      if (isNoScript(error)) await loadScripts(redis, ['take', 'settle', 'recover', 'promote'])
+    } catch (failed) {
+      error = failed
+    }
+    return { replies, error }
+  }
+
+  #land(tick: Tick, turn: number, replies: ReadonlyMap<string, unknown>, error: unknown): void {
+    this.#ticks -= 1
+    this.#requested -= tick.want
+    this.#unsettled -= tick.outcomes.length
+    const promoted = replies.get('promote')
+    if (Array.isArray(promoted)) this.#nextDue = Number(promoted[1]) < 0 ? undefined : Number(promoted[1])
+    const settled = replies.get('settle')
+    if (typeof settled === 'string') this.#confirm(tick.outcomes, settled)
+    // Their confirmation didn't come: they are sent again, and the tag makes that harmless.
+    else if (tick.outcomes.length > 0) this.#pending = [...tick.outcomes, ...this.#pending]
+    const taken = replies.get('take')
+    if (Array.isArray(taken)) this.#receive(tick, taken, turn)
+    if (replies.size > 0) this.#lastRoundTrip = this.#deps.clock.monotonic()
+    if (error === undefined) this.#failures = 0
+    else this.#slowDown(error)
+  }
+
+  #confirm(outcomes: readonly PendingOutcome[], settled: string): void {
+    outcomes.forEach(({ outcome, queue }, i) => {
+      if (settled[i] === 'e') {
+        this.#deps.onTrouble(
+          `an outcome on queue ${queue} was refused by the broker; the message comes back when its lease ends`,
+        )
+      }
+      if (outcome.token !== null) this.#release(outcome.token)
+    })
+  }
+
+  #release(token: string): void {
+    const held = this.#held.get(token)
+    if (!held) return
+    this.#held.delete(token)
+    this.#deps.slots.remove(held.slot)
+  }
+
+  /** A broker that answers with errors, or not at all, must not be asked in a hot loop. */
+  #slowDown(error: unknown): void {
+    const { connection, clock, random } = this.#deps
+    this.#failures += 1
+    const pauseMs = isNoScript(error) && this.#failures < 3 ? 0 : backoffMs(this.#failures, TROUBLE, random())
+    this.#pausedUntil = clock.monotonic() + pauseMs
+    clock.after(pauseMs, () => this.#kick(), { background: true })
+    if (connection.ready && !isNoScript(error)) this.#deps.onTrouble(connection.coded(error).message)
+  }
+
+  #receive(tick: Tick, reply: readonly unknown[], turn: number): void {
+    const [time, ...rest] = reply as [number, ...(string | number)[]]
+    const order = this.#order(turn)
+    const deliveries: Delivery[] = []
+    for (let i = 0; i + 2 < rest.length; i += 3) {
+      const queue = order[Number(rest[i]) - 1] ?? ''
+      const number = tick.firstNumber + deliveries.length
+      deliveries.push(this.#hold(queue, number, String(rest[i + 1]), String(rest[i + 2]), time))
+    }
+    this.#credit -= deliveries.length
+    if (deliveries.length < tick.want) this.#goIdle(deliveries.length === 0)
+    else this.#idle = false
+    if (deliveries.length > 0) this.#emptyWakes = 0
+    if (!this.#taking) {
+      for (const { token, queue } of deliveries) this.settle({ token, kind: 'giveBack', begun: false }, queue)
+    } else if (deliveries.length > 0) {
+      this.#options.handlers.onDeliveries(deliveries)
+    }
+  }
+
+  #hold(queue: string, number: number, step: string, raw: string, takenAt: number): Delivery {
+    const token = formatTag(this.#deps.process, number, step) as DeliveryToken
+    const index = this.#options.queues.indexOf(queue)
+    this.#held.set(token, {
+      queue,
+      slot: this.#deps.slots.add({ number, queue: index, step: priorityStep(Number(step)) }),
+    })
+    return { token, queue, takenAt, message: decode(raw) }
+  }
+
+  #goIdle(empty: boolean): void {
+    const { clock, random } = this.#deps
+    if (this.#woken) {
+      this.#woken = false
+      return
+    }
+    this.#idle = true
+    if (empty) this.#emptyWakes = Math.min(5, this.#emptyWakes + 1)
+    this.#poll?.cancel()
+    if (!this.#taking || this.#closed) return
+    const dueIn = this.#nextDue === undefined ? Infinity : Math.max(20, this.#nextDue - clock.now())
+    const pollMs = Math.min(POLL_MS * (0.9 + random() * 0.2), dueIn)
+    if (dueIn <= POLL_MS) this.#promotedAt = 0
+    this.#poll = clock.after(pollMs, () => this.#takeAgain())
+    if (this.#credit - this.#requested > 0) this.#deps.onIdle()
+  }
+}
+
+function decode(raw: string): Envelope | MessageError {
+  try {
+    return decodeEnvelope(raw, { maxBodyBytes: CONSUMER_MAX_BODY_BYTES })
+  } catch (error) {
+    if (error instanceof MessageError) return error
+    return new MessageError('NotAnEnvelope', `the message can't be read: ${String(error)}`)
+  }
+}

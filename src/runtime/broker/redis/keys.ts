@@ -1,0 +1,62 @@
+// The names of everything we keep in Redis: kombu's keys as kombu names them, our own under `taskqueue:`. The global key
+// prefix goes before every key and every channel, as kombu's global_keyprefix does.
+import { queueKey, SEPARATOR, type PriorityStep } from '../../protocol/queue-key.ts'
+import { resultKey } from '../../protocol/result.ts'
+
+/** Names, for one prefix and one database. */
+export interface Keys {
+  readonly prefix: string
+  readonly unacked: string
+  readonly unackedIndex: string
+  /** Queues that may hold leases or parked messages. */
+  readonly queues: string
+  readonly deadLetters: string
+  readonly deadMessages: string
+  readonly deadIndex: string
+  list(queue: string, step: PriorityStep): string
+  /** Sorted set of tags, scored by the second in which the lease ends. */
+  leases(queue: string): string
+  /** Sorted set of tags, scored by the millisecond in which the message is due. */
+  parked(queue: string): string
+  /** Channel on which our producers say that a queue has something new. */
+  wake(queue: string): string
+  result(taskId: string): string
+  binding(exchange: string): string
+  fanout(exchange: string, routingKey: string): string
+  lease(name: string): string
+  cursors(beat: string): string
+  named(key: string): string
+}
+
+export function redisKeys(prefix: string, db: number): Keys {
+  const own = (name: string): string => `${prefix}taskqueue:${name}`
+  return {
+    prefix,
+    unacked: `${prefix}unacked`,
+    unackedIndex: `${prefix}unacked_index`,
+    queues: own('queues'),
+    deadLetters: own('dead:letters'),
+    deadMessages: own('dead:messages'),
+    deadIndex: own('dead:index'),
+    list: (queue, step) => prefix + queueKey(queue, step),
+    leases: (queue) => own(`leases:${queue}`),
+    parked: (queue) => own(`parked:${queue}`),
+    wake: (queue) => own(`wake:${queue}`),
+    result: (taskId) => prefix + resultKey(taskId),
+    binding: (exchange) => `${prefix}_kombu.binding.${exchange}`,
+    fanout: (exchange, routingKey) => `${prefix}/${db}.${exchange}${routingKey === '' ? '' : `/${routingKey}`}`,
+    lease: (name) => own(`lease:${name}`),
+    cursors: (beat) => own(`cursors:${beat}`),
+    named: (key) => prefix + key,
+  }
+}
+
+/** The queues that a member of kombu's binding table names for a routing key. */
+export function boundQueues(members: readonly string[], routingKey: string): string[] {
+  const queues: string[] = []
+  for (const member of members) {
+    const [key, , queue] = member.split(SEPARATOR)
+    if (key === routingKey && queue !== undefined && queue !== '') queues.push(queue)
+  }
+  return queues
+}

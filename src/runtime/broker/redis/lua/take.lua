@@ -1,0 +1,75 @@
+#!lua flags=allow-oom
+-- Takes messages: from the list into `unacked`, `unacked_index` and our own leases in one step, so that no SIGKILL loses one.
+-- KEYS[1] unacked  KEYS[2] unacked_index  then for each queue: its lists of steps 0, 3, 6 and 9, its leases
+-- ARGV[1] how many at most (<= 500)  ARGV[2] the process part of the tags  ARGV[3] number of the first tag
+-- ARGV[4] seconds a lease lasts  ARGV[5] stop after so many bytes  then each queue's name as JSON
+-- Returns the broker's milliseconds, then for each message: number of its queue (from 1), its step, the message.
+--include record
+
+local unacked, index = KEYS[1], KEYS[2]
+local want, process, number = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local lease, limit, queues = tonumber(ARGV[4]), tonumber(ARGV[5]), #ARGV - 5
+local STEPS = { '0', '3', '6', '9' }
+local time = redis.call('TIME')
+local now = tonumber(time[1])
+local reply = { now * 1000 + math.floor(tonumber(time[2]) / 1000) }
+local taken, bytes = 0, 0
+
+-- The messages are read, recorded, and only then cut off the list: whatever raises on the way leaves them where they were.
+local function take_chunk(queue, step, most)
+  local base = 2 + (queue - 1) * 5
+  local list, name = KEYS[base + step], ARGV[5 + queue]
+  local raws = redis.call('LRANGE', list, -most, -1)
+  local count = #raws
+  if count == 0 then return 0 end
+  local records, scores, leases = {}, {}, {}
+  for i = count, 1, -1 do
+    local raw = raws[i]
+    local tag = process .. ':' .. number .. ':' .. STEPS[step]
+    records[#records + 1] = tag
+    records[#records + 1] = to_record(raw, name)
+    scores[#scores + 1] = now
+    scores[#scores + 1] = tag
+    leases[#leases + 1] = now + lease
+    leases[#leases + 1] = tag
+    reply[#reply + 1] = queue
+    reply[#reply + 1] = STEPS[step]
+    reply[#reply + 1] = raw
+    bytes = bytes + #raw
+    number = number + 1
+  end
+  redis.call('HSET', unacked, unpack(records))
+  redis.call('ZADD', index, unpack(scores))
+  redis.call('ZADD', KEYS[base + 5], unpack(leases))
+  redis.call('LTRIM', list, 0, -(count + 1))
+  taken = taken + count
+  return count
+end
+
+-- Small steps first: the size of the messages isn't known before they are read.
+local function take_up_to(queue, step, most)
+  local got, chunk = 0, 8
+  while got < most and bytes < limit do
+    local asked = math.min(most - got, chunk)
+    local count = take_chunk(queue, step, asked)
+    got = got + count
+    if count < asked then break end
+    chunk = math.max(1, math.min(100, math.floor((limit - bytes) / (bytes / taken))))
+  end
+  return got
+end
+
+-- Urgent before less urgent; within a step each queue gets its share first, then whatever is left.
+for step = 1, 4 do
+  local share = math.ceil((want - taken) / queues)
+  local more = {}
+  for queue = 1, queues do
+    local most = math.min(share, want - taken)
+    if most > 0 and take_up_to(queue, step, most) == most then more[#more + 1] = queue end
+  end
+  for _, queue in ipairs(more) do
+    if taken < want then take_up_to(queue, step, want - taken) end
+  end
+  if taken >= want or bytes >= limit then break end
+end
+return reply

@@ -1,0 +1,115 @@
+// Puts messages on queues. What is published in one turn of the event loop goes out together: one LPUSH a list.
+import { BrokerError } from '../../errors.ts'
+import { priorityStep } from '../../protocol/queue-key.ts'
+import type { Publication } from '../transport.ts'
+import type { RedisConnection } from './connection.ts'
+import type { Keys } from './keys.ts'
+
+/** From here on publishing fails rather than queueing: a broker that is away must not fill the producer's memory. */
+export const PUBLISH_DEADLINE_MS = 5000
+const BATCH_MESSAGES = 500
+const BATCH_BYTES = 1024 * 1024
+/** Messages that wait for the broker at once; more are refused. */
+const MAX_WAITING = 50_000
+
+interface Waiting {
+  readonly publications: readonly Publication[]
+  readonly deadline: number
+  readonly resolve: () => void
+  readonly reject: (error: BrokerError) => void
+}
+
+export class RedisPublisher {
+  readonly #connection: RedisConnection
+  readonly #keys: Keys
+  #waiting: Waiting[] = []
+  #scheduled = false
+  #waitingMessages = 0
+
+  constructor(connection: RedisConnection, keys: Keys) {
+    this.#connection = connection
+    this.#keys = keys
+  }
+
+  /** Resolves when the broker has the messages. @throws BrokerError within PUBLISH_DEADLINE_MS */
+  publish(publications: readonly Publication[]): Promise<void> {
+    if (this.#waitingMessages + publications.length > MAX_WAITING) {
+      const message = `${this.#waitingMessages} messages wait for the broker already: slow down, or await each publish`
+      return Promise.reject(new BrokerError('BrokerUnreachable', message))
+    }
+    this.#waitingMessages += publications.length
+    return new Promise<void>((resolve, reject) => {
+      this.#waiting.push({ publications, deadline: performance.now() + PUBLISH_DEADLINE_MS, resolve, reject })
+      this.#kick()
+    }).finally(() => {
+      this.#waitingMessages -= publications.length
+    })
+  }
+
+  #kick(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    setImmediate(() => {
+      this.#scheduled = false
+      for (const batch of batches(this.#waiting.splice(0))) void this.#send(batch)
+    })
+  }
+
+  /**
+   * Sends a batch, again while its deadline allows when the connection broke: the first attempt may have arrived, so a
+   * message may be there twice, with one id. At least once holds for publishing too.
+   */
+  async #send(batch: readonly Waiting[]): Promise<void> {
+    const deadline = Math.min(...batch.map((waiting) => waiting.deadline))
+    for (;;) {
+      try {
+        await this.#connection.whenReady(Math.max(1, deadline - performance.now()))
+        await this.#push(batch)
+        for (const waiting of batch) waiting.resolve()
+        return
+      } catch (thrown) {
+        const error = this.#connection.coded(thrown)
+        const again = error.code === 'BrokerUnreachable' || error.code === 'BrokerLoading'
+        if (!again || performance.now() >= deadline) {
+          for (const waiting of batch) waiting.reject(error)
+          return
+        }
+        await new Promise((resolve) => setTimeout(resolve, 50))
+      }
+    }
+  }
+
+  async #push(batch: readonly Waiting[]): Promise<void> {
+    const lists = new Map<string, string[]>()
+    const channels = new Set<string>()
+    for (const { queue, priority, raw } of batch.flatMap((waiting) => waiting.publications)) {
+      const key = this.#keys.list(queue, priorityStep(priority))
+      const list = lists.get(key)
+      if (list) list.push(raw)
+      else lists.set(key, [raw])
+      channels.add(this.#keys.wake(queue))
+    }
+    const pipeline = this.#connection.redis.pipeline()
+    for (const [key, raws] of lists) pipeline.lpush(key, ...raws)
+    for (const channel of channels) pipeline.publish(channel, '1')
+    for (const [error] of (await pipeline.exec()) ?? []) if (error) throw error
+  }
+}
+
+function* batches(waiting: readonly Waiting[]): Generator<Waiting[]> {
+  let batch: Waiting[] = []
+  let messages = 0
+  let bytes = 0
+  for (const one of waiting) {
+    batch.push(one)
+    messages += one.publications.length
+    bytes += one.publications.reduce((sum, { raw }) => sum + raw.length, 0)
+    if (messages >= BATCH_MESSAGES || bytes >= BATCH_BYTES) {
+      yield batch
+      batch = []
+      messages = 0
+      bytes = 0
+    }
+  }
+  if (batch.length > 0) yield batch
+}

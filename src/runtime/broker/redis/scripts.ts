@@ -1,0 +1,80 @@
+// Loads the Lua scripts that lie beside this file and runs them by their hash. What a script does is said in its header.
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import type { ChainableCommander, Redis } from 'ioredis'
+
+/** The scripts, one file each under lua/. */
+export const SCRIPT_NAMES = [
+  'take',
+  'settle',
+  'recover',
+  'reclaim-unheld',
+  'promote',
+  'renew',
+  'store-result',
+  'acquire-lease',
+  'release-lease',
+  'advance-cursor',
+  'revive-dead-letter',
+  'depth',
+] as const
+
+export type ScriptName = (typeof SCRIPT_NAMES)[number]
+
+interface Script {
+  readonly source: string
+  readonly sha: string
+}
+
+const loaded = new Map<ScriptName, Script>()
+
+function script(name: ScriptName): Script {
+  let found = loaded.get(name)
+  if (!found) {
+    const source = readLua(`${name}.lua`).replace(/^--include (\S+)$/gm, (_, part: string) =>
+      readLua(`include/${part}.lua`),
+    )
+    found = { source, sha: createHash('sha1').update(source).digest('hex') }
+    loaded.set(name, found)
+  }
+  return found
+}
+
+function readLua(file: string): string {
+  return readFileSync(new URL(`lua/${file}`, import.meta.url), 'utf8')
+}
+
+/** What a script is called with. */
+export interface ScriptCall {
+  readonly name: ScriptName
+  readonly keys: readonly string[]
+  readonly args: readonly (string | number)[]
+}
+
+/** Brings scripts to a server; cheap when it has them. Call it after each connect: a new server knows none. */
+export async function loadScripts(redis: Redis, names: readonly ScriptName[]): Promise<void> {
+  const pipeline = redis.pipeline()
+  for (const name of names) pipeline.script('LOAD', script(name).source)
+  for (const [error] of (await pipeline.exec()) ?? []) if (error) throw error
+}
+
+/** Appends a call to a pipeline, which the caller runs. The script must be loaded. */
+export function addScript(pipeline: ChainableCommander, call: ScriptCall): void {
+  pipeline.evalsha(script(call.name).sha, call.keys.length, ...call.keys, ...call.args)
+}
+
+/** True for the error of a server that lost its scripts (a restart, SCRIPT FLUSH, a failover). Nothing was executed then. */
+export function isNoScript(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('NOSCRIPT')
+}
+
+/** Runs one script, bringing it along when the server doesn't have it. */
+export async function runScript(redis: Redis, call: ScriptCall): Promise<unknown> {
+  const { sha, source } = script(call.name)
+  try {
+    return await redis.evalsha(sha, call.keys.length, ...call.keys, ...call.args)
+  } catch (error) {
+    if (!isNoScript(error)) throw error
+    return await redis.eval(source, call.keys.length, ...call.keys, ...call.args)
+  }
+}

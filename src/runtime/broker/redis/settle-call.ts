@@ -1,0 +1,99 @@
+// Turns outcomes into the arguments of settle.lua. Pure: which keys, which actions, in which order.
+import { priorityStep } from '../../protocol/queue-key.ts'
+import type { Outcome, Parking, Publication } from '../transport.ts'
+import type { Keys } from './keys.ts'
+import type { ScriptCall } from './scripts.ts'
+import { stepOfTag } from './tag.ts'
+
+/** An outcome, with the queue its delivery came from. */
+export interface PendingOutcome {
+  readonly outcome: Outcome
+  readonly queue: string
+}
+
+/** Makes the tag of a message that is parked. */
+export type ParkTag = (priority: number) => string
+
+/** The call that settles a batch; settle.lua replies one character an outcome, in this order. */
+export function settleCall(batch: readonly PendingOutcome[], keys: Keys, parkTag: ParkTag): ScriptCall {
+  const table = new KeyTable([keys.unacked, keys.unackedIndex])
+  const args: (string | number)[] = []
+  for (const { outcome, queue } of batch) {
+    const actions = actionsOf(outcome, queue, keys, table, parkTag)
+    args.push(outcome.token ?? '', table.number(keys.leases(queue)), JSON.stringify(queue), actions.length)
+    for (const action of actions) args.push(...action)
+  }
+  return { name: 'settle', keys: table.keys, args }
+}
+
+/** Numbers keys as they come up, so that each is sent once. */
+class KeyTable {
+  readonly keys: string[]
+  readonly #numbers = new Map<string, number>()
+
+  constructor(first: readonly string[]) {
+    this.keys = [...first]
+    first.forEach((key, i) => this.#numbers.set(key, i + 1))
+  }
+
+  number(key: string): number {
+    let number = this.#numbers.get(key)
+    if (number === undefined) {
+      number = this.keys.push(key)
+      this.#numbers.set(key, number)
+    }
+    return number
+  }
+}
+
+type Action = (string | number)[]
+
+function actionsOf(outcome: Outcome, queue: string, keys: Keys, table: KeyTable, parkTag: ParkTag): Action[] {
+  const actions: Action[] = []
+  const step = stepOfTag(outcome.token)
+  const publish = (message: Publication): Action => {
+    const list = keys.list(message.queue, priorityStep(message.priority))
+    return ['P', table.number(list), message.raw, keys.wake(message.queue)]
+  }
+  const park = (message: Parking): Action => {
+    const record = `[${message.raw},"",${JSON.stringify(message.queue)}]`
+    return ['K', table.number(keys.parked(message.queue)), parkTag(message.priority), Math.ceil(message.dueAt), record]
+  }
+  switch (outcome.kind) {
+    case 'complete':
+      actions.push(...(outcome.publish ?? []).map(publish))
+      break
+    case 'retry':
+      actions.push('dueAt' in outcome.publish ? park(outcome.publish) : publish(outcome.publish))
+      break
+    case 'park':
+      actions.push(['W', table.number(keys.parked(queue)), parkTag(step), Math.ceil(outcome.dueAt)])
+      break
+    case 'dead': {
+      const { letter } = outcome
+      const [letters, messages, index] = [keys.deadLetters, keys.deadMessages, keys.deadIndex].map((k) =>
+        table.number(k),
+      )
+      const second = Math.floor(letter.diedAt / 1000)
+      actions.push([
+        'D',
+        letters ?? 0,
+        messages ?? 0,
+        index ?? 0,
+        letter.id,
+        second,
+        JSON.stringify(letter),
+        outcome.message ?? '',
+      ])
+      break
+    }
+    case 'giveBack':
+      actions.push(['G', table.number(keys.list(queue, step)), outcome.begun ? 1 : 0])
+      break
+  }
+  if (outcome.result) {
+    const { taskId, ttlSeconds, json } = outcome.result
+    actions.push(['R', table.number(keys.result(taskId)), ttlSeconds, json])
+  }
+  return actions
+}

@@ -1,0 +1,239 @@
+// Redis as a Store: presence, leases, cursors, results, dead letters.
+import { priorityStep } from '../../protocol/queue-key.ts'
+import type {
+  AdvanceOutcome,
+  BrokerTime,
+  Cursor,
+  CursorAdvance,
+  Lease,
+  LeaseFence,
+  Presence,
+  Store,
+  StoredDeadLetter,
+} from '../store.ts'
+import type { DeadLetter, Depth, Publication, ResultWrite } from '../transport.ts'
+import { RedisConnection, type ConnectionTimeouts } from './connection.ts'
+import { readDepth } from './depth.ts'
+import { redisKeys, type Keys } from './keys.ts'
+import { isPresence, parseObject } from './records.ts'
+import { runScript, type ScriptCall } from './scripts.ts'
+import { RedisSubscriber } from './subscriber.ts'
+import { parseBrokerUrl } from './url.ts'
+
+export interface RedisStoreOptions {
+  readonly url: string
+  readonly keyPrefix?: string
+  readonly timeouts?: ConnectionTimeouts
+}
+
+const CONNECT_MS = 5000
+
+export class RedisStore implements Store {
+  readonly #keys: Keys
+  readonly #connection: RedisConnection
+  readonly #options: RedisStoreOptions
+  #subscriber: RedisSubscriber | undefined
+
+  /** @throws BrokerError `BrokerUrlInvalid` */
+  constructor(options: RedisStoreOptions) {
+    this.#options = options
+    this.#keys = redisKeys(options.keyPrefix ?? '', parseBrokerUrl(options.url).db ?? 0)
+    this.#connection = new RedisConnection({
+      url: options.url,
+      name: 'taskqueue:store',
+      ...(options.timeouts ? { timeouts: options.timeouts } : {}),
+    })
+  }
+
+  async connect(): Promise<void> {
+    await this.#connection.whenReady(this.#options.timeouts?.connectMs ?? CONNECT_MS)
+  }
+
+  async ping(): Promise<void> {
+    await this.#run((redis) => redis.ping())
+  }
+
+  async time(): Promise<BrokerTime> {
+    return this.#run(async (redis) => {
+      // Three tries, and the quickest counts: the error is at most half of its round trip.
+      let best: BrokerTime | undefined
+      for (let i = 0; i < 3; i++) {
+        const sent = performance.now()
+        const sentAt = Date.now()
+        const [seconds, micros] = await redis.time()
+        const errorMs = (performance.now() - sent) / 2
+        const brokerMs = Number(seconds) * 1000 + Number(micros) / 1000
+        if (!best || errorMs < best.errorMs)
+          best = { brokerMs: brokerMs + errorMs, offsetMs: sentAt + errorMs - brokerMs, errorMs }
+      }
+      return best as BrokerTime
+    })
+  }
+
+  /** See Transport.depth; here so that a reader needs one connection only. */
+  async depth(queues: readonly string[]): Promise<Depth> {
+    return this.#run((redis) => readDepth(redis, this.#keys, queues))
+  }
+
+  async writePresence(key: string, presence: Presence, ttlSeconds: number): Promise<void> {
+    const name = this.#keys.named(key)
+    await this.#run((redis) =>
+      redis.multi().hset(name, presence.id, JSON.stringify(presence)).expire(name, ttlSeconds).exec(),
+    )
+  }
+
+  async removePresence(key: string, id: string): Promise<void> {
+    await this.#run((redis) => redis.hdel(this.#keys.named(key), id))
+  }
+
+  async readPresence(key: string): Promise<Presence[]> {
+    const fields = await this.#run((redis) => redis.hvals(this.#keys.named(key)))
+    return fields.map(parseObject).filter(isPresence)
+  }
+
+  async acquireLease(name: string, holder: string, ttlMs: number): Promise<Lease> {
+    const lease = this.#keys.lease(name)
+    const reply = await this.#script({
+      name: 'acquire-lease',
+      keys: [lease, `${lease}:token`],
+      args: [holder, Math.ceil(ttlMs)],
+    })
+    const [held, token, current] = Array.isArray(reply) ? (reply as unknown[]) : []
+    return { held: held === 1, token: Number(token), holder: String(current) }
+  }
+
+  async releaseLease(name: string, holder: string): Promise<void> {
+    await this.#script({ name: 'release-lease', keys: [this.#keys.lease(name)], args: [holder] })
+  }
+
+  async readCursors(beat: string): Promise<Map<string, Cursor>> {
+    const fields = await this.#run((redis) => redis.hgetall(this.#keys.cursors(beat)))
+    const cursors = new Map<string, Cursor>()
+    for (const [schedule, text] of Object.entries(fields)) {
+      const [numbers, fingerprint] = split(text)
+      const [slot, firedAt, runs, missed] = numbers
+      if (slot === undefined || Number.isNaN(slot)) continue
+      cursors.set(schedule, {
+        slot,
+        firedAt: firedAt ? firedAt : null,
+        runs: runs ?? 0,
+        missed: missed ?? 0,
+        fingerprint,
+      })
+    }
+    return cursors
+  }
+
+  async advanceCursor(beat: string, lease: LeaseFence, advance: CursorAdvance): Promise<AdvanceOutcome> {
+    const keys = [this.#keys.lease(lease.name), this.#keys.cursors(beat)]
+    const messages = advance.publications.flatMap(({ queue, priority, raw }) => {
+      const number = keys.push(this.#keys.list(queue, priorityStep(priority)))
+      return [number, raw, this.#keys.wake(queue)]
+    })
+    const fence = `${lease.token}:${lease.holder}`
+    const args = [
+      fence,
+      advance.schedule,
+      advance.from ?? '',
+      advance.to,
+      advance.missed,
+      advance.fingerprint,
+      ...messages,
+    ]
+    const reply = await this.#script({ name: 'advance-cursor', keys, args })
+    if (reply === 1) return 'advanced'
+    return reply === 0 ? 'stale' : 'fenced'
+  }
+
+  async removeCursors(beat: string, schedules: readonly string[]): Promise<void> {
+    if (schedules.length > 0) await this.#run((redis) => redis.hdel(this.#keys.cursors(beat), ...schedules))
+  }
+
+  async readResult(taskId: string): Promise<string | undefined> {
+    return (await this.#run((redis) => redis.get(this.#keys.result(taskId)))) ?? undefined
+  }
+
+  async writeResult({ taskId, json, ttlSeconds }: ResultWrite): Promise<void> {
+    await this.#script({ name: 'store-result', keys: [this.#keys.result(taskId)], args: [ttlSeconds, json] })
+  }
+
+  async watchResult(taskId: string, onResult: (json: string) => void): Promise<() => Promise<void>> {
+    this.#subscriber ??= new RedisSubscriber(this.#options.url, this.#options.timeouts)
+    return this.#subscriber.subscribe(this.#keys.result(taskId), (_channel, json) => onResult(json))
+  }
+
+  async countDeadLetters(): Promise<number> {
+    return this.#run((redis) => redis.zcard(this.#keys.deadIndex))
+  }
+
+  async listDeadLetters(limit: number): Promise<DeadLetter[]> {
+    return this.#run(async (redis) => {
+      const ids = await redis.zrevrange(this.#keys.deadIndex, 0, limit - 1)
+      if (ids.length === 0) return []
+      const letters = await redis.hmget(this.#keys.deadLetters, ...ids)
+      return letters
+        .map((letter) => parseObject(letter ?? ''))
+        .filter((letter): letter is DeadLetter => letter !== undefined)
+    })
+  }
+
+  async readDeadLetter(id: string): Promise<StoredDeadLetter | undefined> {
+    return this.#run(async (redis) => {
+      const [letter, message] = await Promise.all([
+        redis.hget(this.#keys.deadLetters, id),
+        redis.hget(this.#keys.deadMessages, id),
+      ])
+      const parsed = parseObject(letter ?? '') as DeadLetter | undefined
+      return parsed ? { ...parsed, message: message ?? '' } : undefined
+    })
+  }
+
+  async reviveDeadLetter(id: string, { queue, priority, raw }: Publication): Promise<boolean> {
+    const keys = this.#keys
+    const reply = await this.#script({
+      name: 'revive-dead-letter',
+      keys: [keys.deadLetters, keys.deadMessages, keys.deadIndex, keys.list(queue, priorityStep(priority))],
+      args: [id, raw, keys.wake(queue)],
+    })
+    return reply === 1
+  }
+
+  async dropDeadLetters(ids: readonly string[]): Promise<number> {
+    if (ids.length === 0) return 0
+    const keys = this.#keys
+    return this.#run(async (redis) => {
+      const replies = await redis
+        .multi()
+        .hdel(keys.deadLetters, ...ids)
+        .hdel(keys.deadMessages, ...ids)
+        .zrem(keys.deadIndex, ...ids)
+        .exec()
+      return Number(replies?.[0]?.[1] ?? 0)
+    })
+  }
+
+  close(): Promise<void> {
+    this.#subscriber?.close()
+    this.#connection.close()
+    return Promise.resolve()
+  }
+
+  #script(call: ScriptCall): Promise<unknown> {
+    return this.#run((redis) => runScript(redis, call))
+  }
+
+  async #run<T>(run: (redis: RedisConnection['redis']) => Promise<T>): Promise<T> {
+    await this.connect()
+    try {
+      return await run(this.#connection.redis)
+    } catch (error) {
+      throw this.#connection.coded(error)
+    }
+  }
+}
+
+/** A cursor's text: four numbers, and the rest. */
+function split(text: string): [number[], string] {
+  const parts = text.split(' ')
+  return [parts.slice(0, 4).map(Number), parts.slice(4).join(' ')]
+}

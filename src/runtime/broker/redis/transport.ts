@@ -1,0 +1,244 @@
+// Redis as a Transport: owns the connections and puts consumer, publisher and subscriber together.
+import { systemClock, type Clock } from '../../clock.ts'
+import type {
+  BroadcastHandler,
+  Capabilities,
+  ConsumeOptions,
+  Consumer,
+  DeliveryToken,
+  Depth,
+  Parked,
+  Publication,
+  ReplyQueue,
+  Transport,
+  TransportState,
+} from '../transport.ts'
+import { RedisConnection, type ConnectionTimeouts } from './connection.ts'
+import { LEASE_SECONDS, RedisConsumer } from './consumer.ts'
+import { readDepth } from './depth.ts'
+import { boundQueues, redisKeys, type Keys } from './keys.ts'
+import { LeaseKeeper } from './lease-keeper.ts'
+import { LeaseSlots } from './lease-slots.ts'
+import { readParked } from './parked.ts'
+import { RedisPublisher } from './publisher.ts'
+import { QueueWaiter } from './queue-waiter.ts'
+import { RedisSubscriber } from './subscriber.ts'
+import { newProcessTag } from './tag.ts'
+import { parseBrokerUrl } from './url.ts'
+
+/** How to reach Redis. */
+export interface RedisTransportOptions {
+  readonly url: string
+  /** Goes before every key and channel, as kombu's global_keyprefix. */
+  readonly keyPrefix?: string
+  /** What Python workers on these queues have configured; leases are renewed three times within it. */
+  readonly visibilityTimeoutSeconds?: number
+  readonly timeouts?: ConnectionTimeouts
+  readonly clock?: Clock
+  readonly random?: () => number
+  /** What went wrong and is being dealt with, for the log. */
+  readonly onTrouble?: (message: string) => void
+}
+
+const CONNECT_MS = 5000
+/** Queues beyond these are found by the poll alone. */
+const MAX_WAITERS = 4
+
+export class RedisTransport implements Transport {
+  readonly capabilities: Capabilities = { atomicSettle: true, extend: true, park: true, priorityOrder: 'lowFirst' }
+  readonly #options: RedisTransportOptions
+  readonly #clock: Clock
+  readonly #keys: Keys
+  readonly #connection: RedisConnection
+  readonly #publisher: RedisPublisher
+  readonly #subscriber: RedisSubscriber
+  #consumer: RedisConsumer | undefined
+  #leases: LeaseKeeper | undefined
+  #waiters: QueueWaiter[] = []
+
+  /** @throws BrokerError `BrokerUrlInvalid` */
+  constructor(options: RedisTransportOptions) {
+    this.#options = options
+    this.#clock = options.clock ?? systemClock
+    this.#keys = redisKeys(options.keyPrefix ?? '', parseBrokerUrl(options.url).db ?? 0)
+    this.#connection = new RedisConnection({
+      url: options.url,
+      name: 'taskqueue',
+      ...(options.timeouts ? { timeouts: options.timeouts } : {}),
+      ...(options.random ? { random: options.random } : {}),
+      onConnect: async (redis) => {
+        await this.#consumer?.prepare(redis)
+      },
+    })
+    this.#publisher = new RedisPublisher(this.#connection, this.#keys)
+    this.#subscriber = new RedisSubscriber(options.url, options.timeouts)
+  }
+
+  async connect(): Promise<void> {
+    await this.#connection.whenReady(this.#options.timeouts?.connectMs ?? CONNECT_MS)
+  }
+
+  state(): TransportState {
+    return {
+      connected: this.#connection.ready,
+      error: this.#connection.error?.message,
+      lastRoundTrip: this.#consumer?.lastRoundTrip,
+    }
+  }
+
+  /** Calls back with each change between connected and not. */
+  onChange(listener: (connected: boolean) => void): () => void {
+    return this.#connection.onChange(listener)
+  }
+
+  async declare(queues: readonly string[]): Promise<void> {
+    if (queues.length > 0) await this.#command((redis) => redis.sadd(this.#keys.queues, ...queues))
+  }
+
+  async consume(options: ConsumeOptions): Promise<Consumer> {
+    if (this.#consumer) throw new Error('this transport consumes already')
+    const process = newProcessTag()
+    // Deliveries whose outcome is on its way keep their slot: up to two batches beyond the concurrency.
+    const slots = new LeaseSlots(options.concurrency + 1024)
+    const trouble = this.#options.onTrouble ?? (() => undefined)
+    const consumer = new RedisConsumer(
+      {
+        connection: this.#connection,
+        keys: this.#keys,
+        process,
+        slots,
+        clock: this.#clock,
+        random: this.#options.random ?? Math.random,
+        onIdle: () => {
+          for (const waiter of this.#waiters) waiter.arm()
+        },
+        onTrouble: trouble,
+      },
+      options,
+    )
+    this.#consumer = consumer
+    this.#leases = new LeaseKeeper(
+      {
+        url: this.#options.url,
+        process,
+        memory: slots.memory,
+        unacked: this.#keys.unacked,
+        unackedIndex: this.#keys.unackedIndex,
+        leases: options.queues.map((queue) => this.#keys.leases(queue)),
+        leaseSeconds: LEASE_SECONDS,
+        renewMs: renewEveryMs(this.#options.visibilityTimeoutSeconds ?? 3600),
+      },
+      { onLost: (tag) => options.handlers.onLost(tag as DeliveryToken), onTrouble: trouble },
+    )
+    this.#waiters = options.queues
+      .slice(0, MAX_WAITERS)
+      .map(
+        (queue) =>
+          new QueueWaiter(this.#options.url, this.#keys.list(queue, 0), () => consumer.wake(), this.#options.timeouts),
+      )
+    if (this.#connection.ready) await consumer.prepare(this.#connection.redis)
+    this.#connection.open()
+    this.#listenForWakes(options.queues, consumer)
+    return {
+      grant: (credit) => consumer.grant(credit),
+      settle: (outcome, queue) => consumer.settle(outcome, queue),
+      flush: (timeoutMs) => consumer.flush(timeoutMs),
+      stopTaking: () => consumer.stopTaking(),
+      close: async () => {
+        await consumer.close()
+        for (const waiter of this.#waiters.splice(0)) waiter.close()
+        await this.#leases?.close()
+      },
+    }
+  }
+
+  /** Wake-ups are a courtesy: without them the poll finds the message, so a failure is only retried. */
+  #listenForWakes(queues: readonly string[], consumer: RedisConsumer): void {
+    for (const queue of queues) {
+      this.#subscriber
+        .subscribe(this.#keys.wake(queue), () => consumer.wake())
+        .catch(() => this.#clock.after(5000, () => this.#listenForWakes([queue], consumer), { background: true }))
+    }
+  }
+
+  publish(publications: readonly Publication[]): Promise<void> {
+    return this.#publisher.publish(publications)
+  }
+
+  async broadcast(exchange: string, routingKey: string, raw: string): Promise<void> {
+    await this.#command((redis) => redis.publish(this.#keys.fanout(exchange, routingKey), raw))
+  }
+
+  async subscribe(exchange: string, pattern: string, handler: BroadcastHandler): Promise<() => Promise<void>> {
+    const channel = this.#keys.fanout(exchange, pattern)
+    return pattern.includes('*')
+      ? this.#subscriber.psubscribe(escapePattern(this.#keys.fanout(exchange, '')) + `/${pattern}`, handler)
+      : this.#subscriber.subscribe(channel, handler)
+  }
+
+  async reply(exchange: string, routingKey: string, raw: string): Promise<void> {
+    await this.#command(async (redis) => {
+      const queues = boundQueues(await redis.smembers(this.#keys.binding(exchange)), routingKey)
+      for (const queue of queues) await redis.lpush(this.#keys.list(queue, 0), raw)
+    })
+  }
+
+  async request(exchange: string, raw: string, replies: ReplyQueue): Promise<string[]> {
+    const queue = `${replies.routingKey}.${replies.exchange}`
+    const list = this.#keys.list(queue, 0)
+    const binding = this.#keys.binding(replies.exchange)
+    const member = `${replies.routingKey}\u0006\u0016\u0006\u0016${queue}`
+    await this.#command((redis) => redis.sadd(binding, member))
+    const collected: string[] = []
+    try {
+      await this.broadcast(exchange, '', raw)
+      const deadline = this.#clock.monotonic() + replies.timeoutMs
+      while (this.#clock.monotonic() < deadline && collected.length < (replies.limit ?? Infinity)) {
+        const batch = await this.#command((redis) => redis.rpop(list, 100))
+        if (batch) collected.push(...batch)
+        else await new Promise((resolve) => this.#clock.after(20, () => resolve(undefined)))
+      }
+    } finally {
+      await this.#command(async (redis) => {
+        await redis.srem(binding, member)
+        await redis.del(list)
+      })
+    }
+    return collected
+  }
+
+  async depth(queues: readonly string[]): Promise<Depth> {
+    return this.#command((redis) => readDepth(redis, this.#keys, queues))
+  }
+
+  async parked(queues: readonly string[], limit: number): Promise<Parked[]> {
+    return this.#command((redis) => readParked(redis, this.#keys, queues, limit))
+  }
+
+  async close(): Promise<void> {
+    await this.#consumer?.close()
+    for (const waiter of this.#waiters.splice(0)) waiter.close()
+    await this.#leases?.close()
+    this.#subscriber.close()
+    this.#connection.close()
+  }
+
+  async #command<T>(run: (redis: RedisConnection['redis']) => Promise<T>): Promise<T> {
+    await this.#connection.whenReady(this.#options.timeouts?.connectMs ?? CONNECT_MS)
+    try {
+      return await run(this.#connection.redis)
+    } catch (error) {
+      throw this.#connection.coded(error)
+    }
+  }
+}
+
+/** Three times within a lease, and three times within what Python's sweep allows. */
+function renewEveryMs(visibilityTimeoutSeconds: number): number {
+  return Math.max(200, Math.min((LEASE_SECONDS * 1000) / 3, (visibilityTimeoutSeconds * 1000) / 3))
+}
+
+/** A prefix may hold characters that mean something in a pattern. */
+function escapePattern(text: string): string {
+  return text.replace(/[*?[\]\\]/g, '\\$&')
+}

@@ -1,0 +1,114 @@
+// What the runtime remembers outside of queues: presence, leases, cursors, dead letters, results. Redis, also when the
+// transport is something else.
+import type { DeadLetter, Publication, ResultWrite } from './transport.ts'
+
+/** One field of a presence hash: what a pod says about itself. */
+export interface Presence {
+  /** TASKQUEUE_POD_UID when set, else `<hostname>:<pid>`. */
+  readonly id: string
+  /** Grows with every write: unchanged means stale, on the reader's own clock. */
+  readonly counter: number
+  readonly kind: 'worker' | 'beat' | 'companion'
+  readonly hostname: string
+  readonly pid: number
+  readonly version: string
+  /** Host clock minus broker clock in seconds; null while it isn't known. */
+  readonly offsetSeconds: number | null
+  /** Half of the round trip of that measurement, in seconds: how far the offset may be wrong. */
+  readonly offsetErrorSeconds: number | null
+  readonly busySlots: number
+  readonly slots: number
+  readonly queues: readonly string[]
+  /** Tasks finished since the start. */
+  readonly processed: number
+  /** Broker's clock at the last task finished or slot fired, in milliseconds; null before the first. */
+  readonly lastProgressAt: number | null
+  /** Anything else a kind wants to say, such as beat's lease and loaded schedules. */
+  readonly detail?: Readonly<Record<string, unknown>>
+}
+
+/** A lease with a fencing token. */
+export interface Lease {
+  readonly holder: string
+  /** Grows with every change of the holder; 0 when nobody holds it. */
+  readonly token: number
+  readonly held: boolean
+}
+
+/** What a step must hold so that it happens. */
+export interface LeaseFence {
+  readonly name: string
+  readonly holder: string
+  readonly token: number
+}
+
+/** What beat remembers of one schedule. Instants are milliseconds since the epoch, on the broker's clock. */
+export interface Cursor {
+  /** The last slot that was published or passed over. */
+  readonly slot: number
+  /** When the last run was published, if ever. */
+  readonly firedAt: number | null
+  readonly runs: number
+  readonly missed: number
+  /** Of the trigger that made the slot: an edited schedule starts anew. */
+  readonly fingerprint: string
+}
+
+/** One move of a schedule's cursor, with the message that belongs to it. */
+export interface CursorAdvance {
+  readonly schedule: string
+  /** The cursor as the caller believes it is; null when it has none. */
+  readonly from: number | null
+  readonly to: number
+  /** Slots between `from` and `to` that were missed. */
+  readonly missed: number
+  readonly fingerprint: string
+  /** What to publish; undefined moves the cursor only. */
+  readonly publications: readonly Publication[]
+}
+
+/** Why a move happened or not. `stale`: someone moved the cursor already; `fenced`: the lease is another's. */
+export type AdvanceOutcome = 'advanced' | 'stale' | 'fenced'
+
+/** A dead letter with the message it is about. */
+export interface StoredDeadLetter extends DeadLetter {
+  readonly message: string
+}
+
+/** A measurement of the broker's clock. */
+export interface BrokerTime {
+  /** The broker's clock in milliseconds since the epoch. */
+  readonly brokerMs: number
+  /** Host clock minus broker clock, in milliseconds, the round trip taken into account. */
+  readonly offsetMs: number
+  /** Half of the round trip. */
+  readonly errorMs: number
+}
+
+export interface Store {
+  connect(): Promise<void>
+  ping(): Promise<void>
+  time(): Promise<BrokerTime>
+  writePresence(key: string, presence: Presence, ttlSeconds: number): Promise<void>
+  removePresence(key: string, id: string): Promise<void>
+  readPresence(key: string): Promise<Presence[]>
+  /** Takes the lease when it is free, renews it when it is ours; tells who holds it. */
+  acquireLease(name: string, holder: string, ttlMs: number): Promise<Lease>
+  releaseLease(name: string, holder: string): Promise<void>
+  readCursors(beat: string): Promise<Map<string, Cursor>>
+  /** One atomic step: checks the token, compares the cursor, moves it and publishes. Repeating it publishes nothing. */
+  advanceCursor(beat: string, lease: LeaseFence, advance: CursorAdvance): Promise<AdvanceOutcome>
+  removeCursors(beat: string, schedules: readonly string[]): Promise<void>
+  readResult(taskId: string): Promise<string | undefined>
+  writeResult(result: ResultWrite): Promise<void>
+  /** Calls back whenever a result of the task is stored, until the returned function is called. */
+  watchResult(taskId: string, onResult: (json: string) => void): Promise<() => Promise<void>>
+  countDeadLetters(): Promise<number>
+  /** The newest first. */
+  listDeadLetters(limit: number): Promise<DeadLetter[]>
+  readDeadLetter(id: string): Promise<StoredDeadLetter | undefined>
+  /** Publishes the message again and removes the letter, at once; false when there is no such letter. */
+  reviveDeadLetter(id: string, publication: Publication): Promise<boolean>
+  dropDeadLetters(ids: readonly string[]): Promise<number>
+  close(): Promise<void>
+}

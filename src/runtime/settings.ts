@@ -1,0 +1,139 @@
+// The TASKQUEUE_* variables: what they mean, their ranges and defaults. Pure: the environment comes in as an argument.
+import { UsageError } from './errors.ts'
+
+/** What a TaskApp and the processes around it are set to. */
+export interface Settings {
+  /** TASKQUEUE_BROKER_URL. */
+  readonly brokerUrl: string
+  /** TASKQUEUE_RESULT_URL; the broker's when unset. */
+  readonly resultUrl: string
+  /** TASKQUEUE_KEY_PREFIX: goes before every key and channel. */
+  readonly keyPrefix: string
+  /** TASKQUEUE_DEFAULT_QUEUE. */
+  readonly defaultQueue: string
+  /** TASKQUEUE_QUEUES, comma-separated: what a worker consumes; the default queue when unset. */
+  readonly queues: readonly string[]
+  /** TASKQUEUE_ENVIRONMENT: Test sends every publish to the default queue. */
+  readonly environment: 'Production' | 'Test'
+  /** TASKQUEUE_CONCURRENCY: tasks at once in one worker, 1 to 10000. */
+  readonly concurrency: number
+  /** TASKQUEUE_VISIBILITY_TIMEOUT in seconds: what the Python workers beside us have configured. */
+  readonly visibilityTimeoutSeconds: number
+  /** TASKQUEUE_LOG_LEVEL. */
+  readonly logLevel: LogLevel
+  /** TASKQUEUE_HEALTH_PORT; 0 takes a free one. */
+  readonly healthPort: number
+  /** TASKQUEUE_SHUTDOWN_GRACE_SECONDS: how long running tasks may go on after SIGTERM. */
+  readonly shutdownGraceSeconds: number
+  /** TASKQUEUE_RESULT_TTL_SECONDS. */
+  readonly resultTtlSeconds: number
+  /** TASKQUEUE_ACKS_LATE: false acknowledges before a task runs. */
+  readonly acksLate: boolean
+  /** TASKQUEUE_MAX_RETRIES. */
+  readonly maxRetries: number
+  /** TASKQUEUE_RETRY_BACKOFF_SECONDS: the first delay; it doubles with each attempt. */
+  readonly retryBackoffSeconds: number
+  /** TASKQUEUE_RETRY_BACKOFF_MAX_SECONDS: the cap. */
+  readonly retryBackoffMaxSeconds: number
+  /** TASKQUEUE_MAX_PAYLOAD_BYTES: bytes of a message's body that may be published. */
+  readonly maxPayloadBytes: number
+  /** TASKQUEUE_MAX_LOST_DELIVERIES: after so many workers lost with it a message goes to the dead letters. */
+  readonly maxLostDeliveries: number
+  /** TASKQUEUE_NAMESPACE and TASKQUEUE_NAME: the TaskQueue this process belongs to. */
+  readonly namespace: string | undefined
+  readonly name: string | undefined
+  /** TASKQUEUE_POD_UID. */
+  readonly podUid: string | undefined
+}
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+
+/** Names a queue may have: what ends up in keys, channels and labels. */
+const QUEUE_NAME = /^[^\s,{}\p{Cc}]{1,200}$/u
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/**
+ * Reads the settings.
+ * @throws UsageError `SettingInvalid`, naming the variable, its value and what it may be
+ */
+export function readSettings(env: Environment): Settings {
+  const brokerUrl = text(env, 'TASKQUEUE_BROKER_URL') ?? 'redis://127.0.0.1:6379/0'
+  const defaultQueue = queueName('TASKQUEUE_DEFAULT_QUEUE', text(env, 'TASKQUEUE_DEFAULT_QUEUE') ?? 'celery')
+  return {
+    brokerUrl,
+    resultUrl: text(env, 'TASKQUEUE_RESULT_URL') ?? brokerUrl,
+    keyPrefix: text(env, 'TASKQUEUE_KEY_PREFIX') ?? '',
+    defaultQueue,
+    queues: parseQueues('TASKQUEUE_QUEUES', text(env, 'TASKQUEUE_QUEUES') ?? defaultQueue),
+    environment: oneOf(env, 'TASKQUEUE_ENVIRONMENT', ['Production', 'Test'] as const, 'Production'),
+    concurrency: integer(env, 'TASKQUEUE_CONCURRENCY', 8, 1, 10_000),
+    visibilityTimeoutSeconds: number(env, 'TASKQUEUE_VISIBILITY_TIMEOUT', 3600, 1, 31_536_000),
+    logLevel: oneOf(env, 'TASKQUEUE_LOG_LEVEL', LOG_LEVELS, 'info'),
+    healthPort: integer(env, 'TASKQUEUE_HEALTH_PORT', 9808, 0, 65_535),
+    shutdownGraceSeconds: number(env, 'TASKQUEUE_SHUTDOWN_GRACE_SECONDS', 30, 0, 604_800),
+    resultTtlSeconds: integer(env, 'TASKQUEUE_RESULT_TTL_SECONDS', 86_400, 1, 315_360_000),
+    acksLate: oneOf(env, 'TASKQUEUE_ACKS_LATE', ['true', 'false'] as const, 'true') === 'true',
+    maxRetries: integer(env, 'TASKQUEUE_MAX_RETRIES', 3, 0, 1_000_000),
+    retryBackoffSeconds: number(env, 'TASKQUEUE_RETRY_BACKOFF_SECONDS', 60, 0, 86_400),
+    retryBackoffMaxSeconds: number(env, 'TASKQUEUE_RETRY_BACKOFF_MAX_SECONDS', 3600, 0, 864_000),
+    maxPayloadBytes: integer(env, 'TASKQUEUE_MAX_PAYLOAD_BYTES', 65_536, 1, 16 * 1024 * 1024),
+    maxLostDeliveries: integer(env, 'TASKQUEUE_MAX_LOST_DELIVERIES', 10, 1, 1_000_000),
+    namespace: text(env, 'TASKQUEUE_NAMESPACE'),
+    name: text(env, 'TASKQUEUE_NAME'),
+    podUid: text(env, 'TASKQUEUE_POD_UID'),
+  }
+}
+
+/** A comma-separated list of queues. @throws UsageError `SettingInvalid` */
+export function parseQueues(variable: string, value: string): string[] {
+  const names = value
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '')
+  if (names.length === 0) throw invalid(variable, value, 'names of queues, separated by commas')
+  return [...new Set(names.map((name) => queueName(variable, name)))]
+}
+
+/** A queue's name, checked. @throws UsageError `SettingInvalid` */
+export function queueName(where: string, name: string): string {
+  if (!QUEUE_NAME.test(name)) {
+    throw invalid(where, name, 'a queue: 1 to 200 characters without spaces, commas, braces and control characters')
+  }
+  return name
+}
+
+/** An unset and an empty variable are the same: Kubernetes makes the latter easily. */
+function text(env: Environment, variable: string): string | undefined {
+  const value = env[variable]
+  return value === undefined || value === '' ? undefined : value
+}
+
+function oneOf<T extends string>(env: Environment, variable: string, values: readonly T[], fallback: T): T {
+  const value = text(env, variable) ?? fallback
+  const found = values.find((known) => known === value)
+  if (found === undefined) throw invalid(variable, value, `one of ${values.join(', ')}`)
+  return found
+}
+
+function number(env: Environment, variable: string, fallback: number, least: number, most: number): number {
+  const value = text(env, variable)
+  if (value === undefined) return fallback
+  const parsed = /^\d+(\.\d+)?$/.test(value) ? Number(value) : NaN
+  if (!(parsed >= least && parsed <= most)) throw invalid(variable, value, `a number from ${least} to ${most}`)
+  return parsed
+}
+
+function integer(env: Environment, variable: string, fallback: number, least: number, most: number): number {
+  const parsed = number(env, variable, fallback, least, most)
+  if (!Number.isInteger(parsed)) throw invalid(variable, String(parsed), `a whole number from ${least} to ${most}`)
+  return parsed
+}
+
+function invalid(variable: string, value: string, expected: string): UsageError {
+  return new UsageError(
+    'SettingInvalid',
+    `${variable} is ${JSON.stringify(value.slice(0, 100))}; it must be ${expected}`,
+  )
+}

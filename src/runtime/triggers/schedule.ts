@@ -1,0 +1,166 @@
+// Schedules as people write them, in a TaskQueue, in a schedules file or in an app, checked and with their defaults filled in.
+import { parse as parseYaml } from 'yaml'
+import { UsageError, asError } from '../errors.ts'
+import { checkZone, parseCron } from './cron.ts'
+import { parseEvery } from './every.ts'
+import type { Trigger } from './trigger.ts'
+
+/** What happens to slots that passed while no beat ran: only the latest, each, or none is run. */
+export type CatchUp = 'Last' | 'All' | 'None'
+
+/** A schedule, ready to be followed. */
+export interface Schedule {
+  readonly name: string
+  readonly task: string
+  readonly trigger: Trigger
+  /** The app's default queue when undefined. */
+  readonly queue: string | undefined
+  readonly priority: number | undefined
+  readonly args: readonly unknown[]
+  readonly kwargs: Readonly<Record<string, unknown>>
+  /** A slot that is later than this is missed, not run. Default 300. */
+  readonly misfireGraceSeconds: number
+  /** Default Last. */
+  readonly catchUp: CatchUp
+  /** As it was written. */
+  readonly source: unknown
+}
+
+export const DEFAULT_MISFIRE_GRACE_SECONDS = 300
+
+const FIELDS = new Set([
+  'name',
+  'task',
+  'cron',
+  'everySeconds',
+  'timeZone',
+  'queue',
+  'priority',
+  'args',
+  'kwargs',
+  'misfireGraceSeconds',
+  'catchUp',
+])
+const NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/
+
+/**
+ * Checks a list of schedules.
+ * @param timeZone for schedules without one of their own; UTC by default
+ * @throws UsageError `ScheduleInvalid` naming the schedule and the field; `cause.code` has the detail, such as CronInvalid
+ */
+export function parseSchedules(list: readonly unknown[], timeZone = 'UTC'): Schedule[] {
+  const seen = new Set<string>()
+  return list.map((source, i) => {
+    const schedule = parseSchedule(source, i, timeZone)
+    if (seen.has(schedule.name)) throw new UsageError('ScheduleInvalid', `two schedules are named ${schedule.name}`)
+    seen.add(schedule.name)
+    return schedule
+  })
+}
+
+/**
+ * Reads a schedules file: YAML with a list `schedules:` and, optionally, `timeZone:`.
+ * @throws UsageError `ScheduleInvalid`
+ */
+export function parseSchedulesFile(text: string): Schedule[] {
+  let file: unknown
+  try {
+    file = parseYaml(text)
+  } catch (error) {
+    throw new UsageError('ScheduleInvalid', `the schedules file is not YAML: ${asError(error).message}`, {
+      cause: error,
+    })
+  }
+  if (file === null || file === undefined) return []
+  if (!isRecord(file))
+    throw new UsageError('ScheduleInvalid', 'the schedules file is not a mapping with a list "schedules:"')
+  const stray = Object.keys(file).find((key) => key !== 'schedules' && key !== 'timeZone')
+  if (stray !== undefined)
+    throw new UsageError('ScheduleInvalid', `the schedules file has a field ${stray}; schedules and timeZone are known`)
+  const { schedules = [], timeZone = 'UTC' } = file
+  if (schedules !== null && !Array.isArray(schedules))
+    throw new UsageError('ScheduleInvalid', '"schedules" is not a list')
+  if (typeof timeZone !== 'string') throw new UsageError('ScheduleInvalid', '"timeZone" is not text')
+  checkZone(timeZone)
+  return parseSchedules(schedules ?? [], timeZone)
+}
+
+function parseSchedule(source: unknown, index: number, timeZone: string): Schedule {
+  const at =
+    isRecord(source) && typeof source['name'] === 'string'
+      ? `schedule ${source['name']}`
+      : `schedule number ${index + 1}`
+  try {
+    return readSchedule(source, timeZone)
+  } catch (error) {
+    throw new UsageError('ScheduleInvalid', `${at}: ${asError(error).message}`, { cause: error })
+  }
+}
+
+function readSchedule(source: unknown, defaultZone: string): Schedule {
+  if (!isRecord(source)) throw new UsageError('ScheduleInvalid', 'it is not a mapping')
+  const stray = Object.keys(source).find((key) => !FIELDS.has(key))
+  if (stray !== undefined)
+    throw new UsageError('ScheduleInvalid', `the field ${stray} is not known; known are ${[...FIELDS].join(', ')}`)
+  const name = text(source, 'name')
+  if (name === undefined || !NAME.test(name)) {
+    throw new UsageError('ScheduleInvalid', 'it needs a name of 1 to 63 letters, digits, dots, dashes and underscores')
+  }
+  const task = text(source, 'task')
+  if (task === undefined) throw new UsageError('ScheduleInvalid', 'it needs a task')
+  const catchUp = text(source, 'catchUp') ?? 'Last'
+  if (catchUp !== 'Last' && catchUp !== 'All' && catchUp !== 'None') {
+    throw new UsageError('ScheduleInvalid', `catchUp is Last, All or None; got ${catchUp}`)
+  }
+  const { args = [], kwargs = {} } = source
+  if (!Array.isArray(args)) throw new UsageError('ScheduleInvalid', 'args is not a list')
+  if (!isRecord(kwargs)) throw new UsageError('ScheduleInvalid', 'kwargs is not a mapping')
+  return {
+    name,
+    task,
+    trigger: readTrigger(source, defaultZone),
+    queue: text(source, 'queue'),
+    priority: numberIn(source, 'priority', 0, 9),
+    args,
+    kwargs,
+    misfireGraceSeconds: numberIn(source, 'misfireGraceSeconds', 0, 366 * 86_400) ?? DEFAULT_MISFIRE_GRACE_SECONDS,
+    catchUp,
+    source,
+  }
+}
+
+function readTrigger(source: Record<string, unknown>, defaultZone: string): Trigger {
+  const { cron, everySeconds } = source
+  if ((cron === undefined) === (everySeconds === undefined)) {
+    throw new UsageError('ScheduleInvalid', 'it needs either cron or everySeconds, and not both')
+  }
+  if (everySeconds !== undefined) {
+    if (typeof everySeconds !== 'number') throw new UsageError('IntervalInvalid', 'everySeconds is not a number')
+    return parseEvery(everySeconds)
+  }
+  if (typeof cron !== 'string') throw new UsageError('CronInvalid', 'cron is not text: put it in quotes')
+  return parseCron(cron, text(source, 'timeZone') ?? defaultZone)
+}
+
+function text(source: Record<string, unknown>, field: string): string | undefined {
+  const value = source[field]
+  if (value === undefined) return undefined
+  if (typeof value !== 'string' || value === '') throw new UsageError('ScheduleInvalid', `${field} is not text`)
+  return value
+}
+
+function numberIn(source: Record<string, unknown>, field: string, least: number, most: number): number | undefined {
+  const value = source[field]
+  if (value === undefined) return undefined
+  if (typeof value !== 'number' || !(value >= least && value <= most)) {
+    throw new UsageError(
+      'ScheduleInvalid',
+      `${field} is a number from ${least} to ${most}; got ${JSON.stringify(value)}`,
+    )
+  }
+  return value
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,111 @@
+// One delivery in a worker's hands: its context, and the ways in which it can be called off.
+import { UsageError } from '../errors.ts'
+import type { Delivery } from '../broker/transport.ts'
+import type { Logger } from '../log.ts'
+import { startTime } from '../protocol/instant.ts'
+import type { TaskMessage } from '../protocol/task-message.ts'
+import { RetryRequest, type RetryOptions, type TaskContext } from '../task.ts'
+
+/** Why `ctx.signal` aborts. */
+export class TaskAborted extends Error {
+  readonly code: 'LeaseLost' | 'TimeLimit' | 'WorkerStopping'
+
+  constructor(code: TaskAborted['code'], message: string) {
+    super(message)
+    this.name = 'TaskAborted'
+    this.code = code
+  }
+}
+
+/** What an execution needs from its worker. */
+export interface ExecutionDeps {
+  readonly log: Logger
+  readonly redelivered: boolean
+  readonly progress: (execution: Execution, meta: unknown) => Promise<void>
+}
+
+export class Execution implements TaskContext {
+  readonly delivery: Delivery
+  readonly message: TaskMessage
+  /** Monotonic milliseconds. */
+  readonly startedAt: number
+  /** Wall clock, for `inspect active`. */
+  readonly startedAtWall: number
+  readonly redelivered: boolean
+  /** Its outcome counts no more: the lease is lost, or the message was given back. */
+  abandoned = false
+  readonly #deps: ExecutionDeps
+  #log: Logger | undefined
+  #controller: AbortController | undefined
+  #aborted: TaskAborted | undefined
+
+  constructor(delivery: Delivery, message: TaskMessage, at: { monotonic: number; wall: number }, deps: ExecutionDeps) {
+    this.delivery = delivery
+    this.message = message
+    this.startedAt = at.monotonic
+    this.startedAtWall = at.wall
+    this.redelivered = deps.redelivered
+    this.#deps = deps
+  }
+
+  get id(): string {
+    return this.message.id
+  }
+
+  get task(): string {
+    return this.message.task
+  }
+
+  get queue(): string {
+    return this.delivery.queue
+  }
+
+  get attempt(): number {
+    return this.message.retries + 1
+  }
+
+  get kwargs(): Readonly<Record<string, unknown>> {
+    return this.message.kwargs
+  }
+
+  get headers(): Readonly<Record<string, unknown>> {
+    return this.message.headers
+  }
+
+  get scheduledFor(): number | undefined {
+    return this.message.scheduledFor
+  }
+
+  /** Made when asked for: most tasks log nothing. */
+  get log(): Logger {
+    this.#log ??= this.#deps.log.child({ task_id: this.id, task: this.task, queue: this.queue, attempt: this.attempt })
+    return this.#log
+  }
+
+  /** Made when asked for, as well. */
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController()
+      if (this.#aborted) this.#controller.abort(this.#aborted)
+    }
+    return this.#controller.signal
+  }
+
+  retry(options: RetryOptions = {}): never {
+    // A contradiction in the options is the handler's error, and said there.
+    startTime(options, Date.now())
+    if (options.maxRetries !== undefined && !(options.maxRetries >= 0)) {
+      throw new UsageError('OptionInvalid', `maxRetries is a number, 0 or more; got ${String(options.maxRetries)}`)
+    }
+    throw new RetryRequest(options)
+  }
+
+  progress(meta: unknown): Promise<void> {
+    return this.#deps.progress(this, meta)
+  }
+
+  abort(reason: TaskAborted): void {
+    this.#aborted ??= reason
+    this.#controller?.abort(this.#aborted)
+  }
+}

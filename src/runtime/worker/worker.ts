@@ -1,0 +1,295 @@
+// A worker process without the process: consumes, runs, reports, stops. Signals, exit codes and the health port belong to
+// the command line (cli/worker.ts).
+import { hostname, loadavg } from 'node:os'
+import type { TaskApp } from '../app.ts'
+import { BrokerClock } from '../broker/broker-clock.ts'
+import { RedisTransport } from '../broker/redis/transport.ts'
+import { describeBroker } from '../broker/redis/url.ts'
+import { RedisStore } from '../broker/redis/store.ts'
+import type { Consumer } from '../broker/transport.ts'
+import { systemClock, type Clock, type Timer } from '../clock.ts'
+import { Pidbox } from '../control/pidbox.ts'
+import { workerMethods, type WorkerView } from '../control/worker-methods.ts'
+import { EventSender } from '../events/event-sender.ts'
+import { LamportClock } from '../events/lamport.ts'
+import { TaskEvents } from '../events/task-events.ts'
+import { PresenceWriter } from '../health/presence-writer.ts'
+import { createRegistry, createTaskMetrics } from '../health/task-metrics.ts'
+import type { Health, HealthSource } from '../health/server.ts'
+import type { Logger } from '../log.ts'
+import { VERSION } from '../version.ts'
+import { TaskRunner } from './runner.ts'
+
+export interface WorkerOptions {
+  readonly app: TaskApp
+  readonly log: Logger
+  readonly queues: readonly string[]
+  readonly concurrency: number
+  /** `celery@<hostname>` by default. */
+  readonly hostname?: string | undefined
+  /** Send task events from the start. */
+  readonly events?: boolean | undefined
+  readonly clock?: Clock
+  readonly random?: () => number
+  /** Someone sent `shutdown` over remote control. */
+  readonly onShutdownRequest?: () => void
+}
+
+/** Celery's `freq`: monitors take a worker as gone after twice that. */
+const HEARTBEAT_MS = 2000
+/** With free slots and a connected broker, a worker whose last round trip is older than this is stuck. */
+const STUCK_MS = 60_000
+const FLUSH_MS = 5000
+
+export class TaskWorker implements HealthSource {
+  readonly hostname: string
+  readonly metrics = createRegistry()
+  readonly runner: TaskRunner
+  readonly events: TaskEvents
+  readonly options: WorkerOptions
+  readonly lamport = new LamportClock()
+  /** Monotonic milliseconds. */
+  readonly startedAt: number
+  readonly #clock: Clock
+  readonly #log: Logger
+  readonly #transport: RedisTransport
+  readonly #store: RedisStore
+  readonly #sender: EventSender
+  readonly #presence: PresenceWriter
+  readonly #brokerClock: BrokerClock
+  #consumer: Consumer | undefined
+  #pidbox: Pidbox | undefined
+  #heartbeat: Timer | undefined
+  #stopping = false
+  #idleWaiters: (() => void)[] = []
+  #connectedSince: number | undefined
+
+  constructor(options: WorkerOptions) {
+    const { app, clock = systemClock, random = Math.random } = options
+    const { settings } = app
+    this.options = options
+    this.hostname = options.hostname ?? `celery@${hostname()}`
+    this.#clock = clock
+    this.startedAt = clock.monotonic()
+    this.#log = options.log.child({ worker: this.hostname })
+    this.#brokerClock = new BrokerClock(clock)
+    this.#transport = new RedisTransport({
+      url: settings.brokerUrl,
+      keyPrefix: settings.keyPrefix,
+      visibilityTimeoutSeconds: settings.visibilityTimeoutSeconds,
+      clock,
+      random,
+      onTrouble: (message) => this.#log.warn({ event: 'broker-trouble' }, message),
+    })
+    this.#store = new RedisStore({ url: settings.resultUrl, keyPrefix: settings.keyPrefix })
+    this.#sender = new EventSender(this.#transport, this.hostname, clock, this.lamport)
+    this.events = new TaskEvents(this.#sender, options.events ?? false)
+    const metrics = createTaskMetrics(this.metrics, {
+      running: () => this.runner.running.size,
+      slots: () => options.concurrency,
+      brokerConnected: () => this.#transport.state().connected,
+    })
+    this.runner = new TaskRunner({
+      tasks: app.tasks,
+      settings,
+      worker: this.hostname,
+      log: this.#log,
+      clock,
+      brokerClock: this.#brokerClock,
+      random,
+      events: this.events,
+      metrics,
+      retryQueue: (queue) => app.route(queue),
+      settle: (outcome, queue) => this.#consumer?.settle(outcome, queue),
+      release: () => this.#release(),
+      writeResult: (result) => this.#store.writeResult(result),
+      resultsInOutcome: settings.resultUrl === settings.brokerUrl,
+    })
+    this.#presence = new PresenceWriter({
+      store:
+        settings.resultUrl === settings.brokerUrl
+          ? this.#store
+          : new RedisStore({ url: settings.brokerUrl, keyPrefix: settings.keyPrefix }),
+      brokerClock: this.#brokerClock,
+      clock,
+      kind: 'worker',
+      settings,
+      appName: app.name,
+      facts: () => ({
+        busySlots: this.runner.running.size,
+        slots: options.concurrency,
+        queues: options.queues,
+        processed: this.runner.processed,
+        lastProgressAt: this.runner.lastProgressAt,
+      }),
+    })
+  }
+
+  /** Starts to consume, now or as soon as the broker is there. */
+  async start(): Promise<void> {
+    const { queues, concurrency } = this.options
+    this.#transport.onChange((connected) => this.#onConnection(connected))
+    this.#consumer = await this.#transport.consume({
+      queues,
+      concurrency,
+      handlers: {
+        onDeliveries: (deliveries) => {
+          for (const delivery of deliveries) this.runner.accept(delivery)
+        },
+        onLost: (token) => this.runner.lose(token),
+      },
+    })
+    this.#consumer.grant(concurrency)
+    this.#pidbox = new Pidbox({
+      transport: this.#transport,
+      hostname: this.hostname,
+      lamport: this.lamport,
+      log: this.#log,
+      clock: this.#clock,
+      methods: workerMethods(this.#view()),
+    })
+    this.#pidbox.start()
+    this.#presence.start()
+    this.#beatHeart()
+    this.#log.info(
+      { event: 'worker-started', queues, concurrency, tasks: [...this.options.app.tasks.keys()], version: VERSION },
+      `worker ${this.hostname} consumes ${queues.join(', ')} with ${concurrency} slots`,
+    )
+  }
+
+  livez(): Health {
+    const { connected, lastRoundTrip } = this.#transport.state()
+    const idle = this.options.concurrency - this.runner.running.size
+    const since = Math.max(lastRoundTrip ?? 0, this.#connectedSince ?? Infinity)
+    const silentMs = this.#clock.monotonic() - since
+    if (connected && !this.#stopping && idle > 0 && silentMs > STUCK_MS) {
+      return {
+        ok: false,
+        message: `${idle} slots are free and the broker is connected, but nothing was asked of it for ${Math.round(silentMs / 1000)} s`,
+      }
+    }
+    return { ok: true, message: 'alive' }
+  }
+
+  readyz(): Health {
+    const { connected, error } = this.#transport.state()
+    const detail = { queues: this.options.queues, running: this.runner.running.size, slots: this.options.concurrency }
+    if (this.#stopping) return { ok: false, message: 'stopping', detail }
+    if (!connected) return { ok: false, message: error ?? 'connecting to the broker', detail }
+    return { ok: true, message: 'consuming', detail }
+  }
+
+  /** Waits until tasks end, at most `graceSeconds`; gives back what is left. Call giveBackNow() to cut the wait short. */
+  async stop(graceSeconds: number): Promise<void> {
+    if (this.#stopping) return
+    this.#stopping = true
+    this.#log.info(
+      { event: 'worker-stopping', running: this.runner.running.size, grace_seconds: graceSeconds },
+      `stopping: no more tasks are taken, ${this.runner.running.size} may end within ${graceSeconds} s`,
+    )
+    this.#consumer?.stopTaking()
+    await this.#drained(graceSeconds * 1000)
+    const givenBack = this.runner.giveBackAll()
+    try {
+      await this.#consumer?.flush(FLUSH_MS)
+    } catch (error) {
+      this.#log.error(
+        { event: 'outcomes-unconfirmed', error },
+        'the broker did not confirm all outcomes; what is open runs again',
+      )
+    }
+    await this.#sender.flush()
+    await this.#sender.send('worker-offline', this.#heart())
+    this.#heartbeat?.cancel()
+    await this.#pidbox?.stop()
+    await this.#presence.stop()
+    await this.#consumer?.close()
+    await Promise.all([this.#transport.close(), this.#store.close(), this.options.app.close()])
+    this.#log.info({ event: 'worker-stopped', given_back: givenBack }, 'stopped')
+  }
+
+  /** A second signal: what runs is given back at once. */
+  giveBackNow(): void {
+    for (const wake of this.#idleWaiters.splice(0)) wake()
+  }
+
+  /** Celery's worker-heartbeat, out of turn. */
+  async heartbeat(): Promise<void> {
+    await this.#sender.send('worker-heartbeat', this.#heart())
+  }
+
+  /** What remote control may see of this worker. */
+  #view(): WorkerView {
+    const { app, queues, concurrency, onShutdownRequest } = this.options
+    return {
+      hostname: this.hostname,
+      queues,
+      concurrency,
+      taskNames: () => [...app.tasks.keys()],
+      active: () =>
+        [...this.runner.running.values()].map(({ message, queue, redelivered, startedAtWall }) => {
+          return { message, queue, redelivered, startedAt: startedAtWall }
+        }),
+      totals: () => this.runner.totals,
+      uptimeSeconds: () => (this.#clock.monotonic() - this.startedAt) / 1000,
+      clock: () => this.lamport.value,
+      broker: describeBroker(app.settings.brokerUrl),
+      parked: (limit) => this.#transport.parked(queues, limit),
+      heartbeat: () => this.heartbeat(),
+      setEvents: (enabled) => {
+        const changed = this.events.enabled !== enabled
+        this.events.enabled = enabled
+        return changed
+      },
+      shutdown: () => onShutdownRequest?.(),
+    }
+  }
+
+  #release(): void {
+    this.#consumer?.grant(1)
+    if (this.#stopping && this.runner.running.size === 0) for (const wake of this.#idleWaiters.splice(0)) wake()
+  }
+
+  #drained(graceMs: number): Promise<void> {
+    if (this.runner.running.size === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      const timer = this.#clock.after(graceMs, resolve)
+      this.#idleWaiters.push(() => {
+        timer.cancel()
+        resolve()
+      })
+    })
+  }
+
+  #onConnection(connected: boolean): void {
+    this.#connectedSince = connected ? this.#clock.monotonic() : undefined
+    if (this.#stopping) return
+    if (connected) {
+      this.#log.info({ event: 'broker-connected' }, 'connected to the broker')
+      void this.#sender.send('worker-online', this.#heart())
+    } else {
+      this.#log.warn(
+        { event: 'broker-lost', reason: this.#transport.state().error },
+        'the broker is away; trying again',
+      )
+    }
+  }
+
+  #beatHeart(): void {
+    if (this.#stopping) return
+    void this.heartbeat()
+    this.#heartbeat = this.#clock.after(HEARTBEAT_MS, () => this.#beatHeart(), { background: true })
+  }
+
+  #heart(): Record<string, unknown> {
+    return {
+      freq: HEARTBEAT_MS / 1000,
+      active: this.runner.running.size,
+      processed: this.runner.processed,
+      loadavg: loadavg().map((load) => Math.round(load * 100) / 100),
+      sw_ident: 'taskqueue',
+      sw_ver: VERSION,
+      sw_sys: process.platform === 'linux' ? 'Linux' : process.platform,
+    }
+  }
+}
