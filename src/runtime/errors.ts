@@ -88,8 +88,9 @@ export function asError(thrown: unknown): Error {
 
 function describe(value: unknown): string {
   try {
+    const json: unknown = JSON.stringify(value)
     // undefined, functions and symbols have no JSON.
-    return String(JSON.stringify(value))
+    return typeof json === 'string' ? json : typeof value
   } catch {
     return Object.prototype.toString.call(value)
   }

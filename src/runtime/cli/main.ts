@@ -2,6 +2,10 @@
 import { Command, CommanderError } from 'commander'
 import { TaskQueueError, UsageError, asError } from '../errors.ts'
 import { VERSION } from '../version.ts'
+import { addBeatCommand } from './beat.ts'
+import { addDeadCommand } from './dead.ts'
+import { addInspectCommand } from './inspect.ts'
+import { addScheduleCommand } from './schedule.ts'
 import { addSendCommand } from './send.ts'
 import { addWorkerCommand } from './worker.ts'
 
@@ -12,10 +16,13 @@ export function createProgram(): Command {
     .version(VERSION)
     .showHelpAfterError('(--help tells more)')
     .exitOverride()
+  // Subcommands inherit these settings when they are made.
   addWorkerCommand(program)
+  addBeatCommand(program)
   addSendCommand(program)
-  // Subcommands are made before the override is inherited by those added later.
-  for (const command of program.commands) command.exitOverride().showHelpAfterError('(--help tells more)')
+  addInspectCommand(program)
+  addDeadCommand(program)
+  addScheduleCommand(program)
   return program
 }
 

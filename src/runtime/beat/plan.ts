@@ -1,0 +1,57 @@
+// What a beat does about one schedule at one moment. Pure: cursors and time come in, moves of the cursor come out.
+import type { Cursor } from '../broker/store.ts'
+import { dueSlots } from '../triggers/misfire.ts'
+import type { Schedule } from '../triggers/schedule.ts'
+
+/** One move of the cursor; `run` when the slot it moves to is published. */
+export interface Move {
+  readonly to: number
+  readonly run: boolean
+  /** Slots passed over on the way. */
+  readonly missed: number
+}
+
+export interface Plan {
+  /** The broker's cursor that the first move compares with; null when it has none. */
+  readonly from: number | null
+  readonly moves: readonly Move[]
+  /** The newest of the slots that were missed, for the log. */
+  readonly missedSlots: readonly number[]
+  readonly missedCount: number
+  /** The next slot after the moves; undefined when there is none any more. */
+  readonly next: number | undefined
+}
+
+/**
+ * Plans.
+ * @param known what broker and schedule file remember; the later one counts, so that a broker that was emptied re-runs nothing
+ * @param now the broker's clock, in milliseconds since the epoch
+ */
+export function planSchedule(
+  schedule: Schedule,
+  known: { readonly broker: Cursor | undefined; readonly file: Cursor | undefined },
+  now: number,
+): Plan {
+  const { fingerprint } = schedule.trigger
+  const from = known.broker?.slot ?? null
+  const slots = [known.broker, known.file]
+    .filter((cursor) => cursor?.fingerprint === fingerprint)
+    .map((cursor) => cursor?.slot ?? 0)
+  if (slots.length === 0) {
+    // Seen for the first time, or edited: its past is not ours to catch up with. The mark makes later downtime visible.
+    const start = Math.max(now, (from ?? 0) + 1)
+    const moves = [{ to: start, run: false, missed: 0 }]
+    return { from, moves, missedSlots: [], missedCount: 0, next: schedule.trigger.next(start) }
+  }
+  const cursor = Math.max(...slots)
+  const due = dueSlots(schedule, cursor, now)
+  const moves: Move[] = due.run.map((slot, i) => ({ to: slot, run: true, missed: i === 0 ? due.missedCount : 0 }))
+  if (moves.length === 0 && due.last !== undefined) moves.push({ to: due.last, run: false, missed: due.missedCount })
+  return {
+    from,
+    moves,
+    missedSlots: due.missed,
+    missedCount: due.missedCount,
+    next: schedule.trigger.next(Math.max(cursor, due.last ?? cursor)),
+  }
+}

@@ -1,0 +1,49 @@
+// Prometheus metrics of a beat.
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
+
+export interface BeatMetrics {
+  readonly runs: Counter<'schedule'>
+  readonly missed: Counter<'schedule'>
+  readonly lateness: Histogram
+}
+
+/** What a beat is asked for when it is scraped. */
+export interface BeatGauges {
+  leader(): boolean
+  schedules(): number
+}
+
+export function createBeatMetrics(registry: Registry, gauges: BeatGauges): BeatMetrics {
+  const registers = [registry]
+  const gauge = (name: string, help: string, read: () => number): Gauge =>
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(read())
+      },
+    })
+  gauge('taskqueue_beat_leader', '1 while this beat holds the lease', () => (gauges.leader() ? 1 : 0))
+  gauge('taskqueue_beat_schedules', 'Schedules loaded', () => gauges.schedules())
+  return {
+    runs: new Counter({
+      name: 'taskqueue_schedule_runs_total',
+      help: 'Slots published',
+      labelNames: ['schedule'],
+      registers,
+    }),
+    missed: new Counter({
+      name: 'taskqueue_schedule_missed_total',
+      help: 'Slots missed (JOB_MISSED)',
+      labelNames: ['schedule'],
+      registers,
+    }),
+    lateness: new Histogram({
+      name: 'taskqueue_schedule_lateness_seconds',
+      help: 'From the slot to its publication',
+      buckets: [0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600],
+      registers,
+    }),
+  }
+}
