@@ -279,7 +279,7 @@ export class Beat implements HealthSource {
       return false
     }
     const before = this.#cursors.get(schedule.name) ?? this.#fileCursors.get(schedule.name)
-    const firedAt = move.run ? Math.round(this.brokerClock.now()) : (before?.firedAt ?? null)
+    const firedAt = move.run ? this.brokerClock.now() : (before?.firedAt ?? null)
     const cursor: Cursor = {
       slot: move.to,
       firedAt,
@@ -296,7 +296,7 @@ export class Beat implements HealthSource {
   #sayRun(schedule: Schedule, slot: number, id: string): void {
     const lateness = Math.max(0, this.brokerClock.now() - slot) / 1000
     this.runs += 1
-    this.#lastFiredAt = Math.round(this.brokerClock.now())
+    this.#lastFiredAt = this.brokerClock.now()
     this.#counters.runs.inc({ schedule: schedule.name })
     this.#counters.lateness.observe(lateness)
     const fields = {

@@ -39,7 +39,7 @@ export function planSchedule(
     .map((cursor) => cursor?.slot ?? 0)
   if (slots.length === 0) {
     // Seen for the first time, or edited: its past is not ours to catch up with. The mark makes later downtime visible.
-    const start = Math.max(now, (from ?? 0) + 1)
+    const start = Math.floor(Math.max(now, (from ?? 0) + 1))
     const moves = [{ to: start, run: false, missed: 0 }]
     return { from, moves, missedSlots: [], missedCount: 0, next: schedule.trigger.next(start) }
   }

@@ -2,7 +2,8 @@
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { UsageError, asError } from '../errors.ts'
-import { parseSchedulesFile, type Schedule } from '../triggers/schedule.ts'
+import type { Schedule } from '../triggers/schedule.ts'
+import { parseSchedulesFile } from '../triggers/schedules-file.ts'
 
 /** What a look at the sources brought. */
 export interface Reading {

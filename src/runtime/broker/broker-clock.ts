@@ -11,9 +11,9 @@ export class BrokerClock {
     this.#clock = clock
   }
 
-  /** Milliseconds since the epoch on the broker's clock; this machine's while it hasn't been measured. */
+  /** Whole milliseconds since the epoch on the broker's clock; this machine's while it hasn't been measured. */
   now(): number {
-    return this.#clock.now() - (this.#measured?.offsetMs ?? 0)
+    return Math.round(this.#clock.now() - (this.#measured?.offsetMs ?? 0))
   }
 
   /** Takes a measurement over. */

@@ -1,17 +1,6 @@
-// `taskqueue beat`: the beat as a process: health port, presence, signals.
+// `taskqueue beat`: its options and its help; the rest is in run-beat.ts and loaded when it is asked for.
 import type { Command } from 'commander'
-import { TaskApp } from '../app.ts'
-import { Beat } from '../beat/beat.ts'
-import { SchedulesSource } from '../beat/schedules-source.ts'
-import { RedisStore } from '../broker/redis/store.ts'
-import { systemClock } from '../clock.ts'
-import { UsageError } from '../errors.ts'
-import { PresenceWriter } from '../health/presence-writer.ts'
-import { serveHealth } from '../health/server.ts'
-import { createLog } from '../log.ts'
-import type { Settings } from '../settings.ts'
-import { loadApp } from './load-app.ts'
-import { addFlags, settingsFrom } from './options.ts'
+import { addFlags } from './options.ts'
 
 export function addBeatCommand(program: Command): void {
   const command = program
@@ -33,77 +22,8 @@ tasks in any language.
 
 catchUp says what happens to slots that passed while no beat ran: Last runs the latest, All runs each, None runs none.`,
     )
-  addFlags(command, 'connection', 'sending', 'process').action(runBeat)
-}
-
-/** The name of a beat's lease and cursors: the TaskQueue's, or what stands for it outside of Kubernetes. */
-export function beatName(settings: Settings, name: string): string {
-  return settings.namespace && settings.name ? `${settings.namespace}/${settings.name}` : name
-}
-
-/** The app of the commands about schedules: the one that --app names, or one that only sends. */
-export async function appFor(flags: Readonly<Record<string, unknown>>): Promise<TaskApp> {
-  settingsFrom(flags, process.env)
-  const file = typeof flags['app'] === 'string' ? flags['app'] : process.env['TASKQUEUE_APP']
-  return file ? loadApp(file) : new TaskApp({ name: 'taskqueue' })
-}
-
-async function runBeat(flags: Record<string, unknown>): Promise<void> {
-  const path = typeof flags['schedules'] === 'string' ? flags['schedules'] : undefined
-  const app = await appFor(flags)
-  if (path === undefined && app.schedules.length === 0) {
-    throw new UsageError('OptionMissing', 'there are no schedules: give --schedules FILE, or an --app that has some')
-  }
-  const { settings } = app
-  const name = beatName(settings, typeof flags['name'] === 'string' ? flags['name'] : app.name)
-  const log = createLog({ level: settings.logLevel, fields: { service: app.name, component: 'beat' } })
-  const store = new RedisStore({ url: settings.brokerUrl, keyPrefix: settings.keyPrefix })
-  const beat = new Beat({
-    name,
-    store,
-    source: new SchedulesSource(path, app.schedules),
-    scheduleFile: typeof flags['scheduleFile'] === 'string' ? flags['scheduleFile'] : undefined,
-    log,
-    clock: systemClock,
-    prepare: ({ task, args, kwargs, queue, priority }, slot, id) =>
-      app.prepare(task, args, {
-        id,
-        kwargs,
-        scheduledFor: slot,
-        ...(queue === undefined ? {} : { queue }),
-        ...(priority === undefined ? {} : { priority }),
-      }).publication,
+  addFlags(command, 'connection', 'sending', 'process').action(async (flags: Record<string, unknown>) => {
+    const { runBeat } = await import('./run-beat.ts')
+    await runBeat(flags)
   })
-  const presence = new PresenceWriter({
-    store,
-    brokerClock: beat.brokerClock,
-    clock: systemClock,
-    kind: 'beat',
-    settings,
-    appName: app.name,
-    facts: () => ({
-      busySlots: 0,
-      slots: 0,
-      queues: [],
-      processed: beat.runs,
-      lastProgressAt: beat.lastFiredAt,
-      detail: beat.detail(),
-    }),
-  })
-  const health = await serveHealth(settings.healthPort, beat)
-  log.info({ event: 'health-port', port: health.port }, `health port ${health.port}`)
-  let stopping = false
-  const stop = (): void => {
-    if (stopping) process.exit(0)
-    stopping = true
-    void beat
-      .stop()
-      .then(() => presence.stop())
-      .then(() => Promise.all([health.close(), store.close(), app.close()]))
-      .finally(() => process.exit(0))
-  }
-  process.on('SIGTERM', stop)
-  process.on('SIGINT', stop)
-  await beat.start()
-  presence.start()
 }

@@ -1,7 +1,6 @@
 // Schedules as people write them, in a TaskQueue, in a schedules file or in an app, checked and with their defaults filled in.
-import { parse as parseYaml } from 'yaml'
 import { UsageError, asError } from '../errors.ts'
-import { checkZone, parseCron } from './cron.ts'
+import { parseCron } from './cron.ts'
 import { parseEvery } from './every.ts'
 import type { Trigger } from './trigger.ts'
 
@@ -56,33 +55,6 @@ export function parseSchedules(list: readonly unknown[], timeZone = 'UTC'): Sche
     seen.add(schedule.name)
     return schedule
   })
-}
-
-/**
- * Reads a schedules file: YAML with a list `schedules:` and, optionally, `timeZone:`.
- * @throws UsageError `ScheduleInvalid`
- */
-export function parseSchedulesFile(text: string): Schedule[] {
-  let file: unknown
-  try {
-    file = parseYaml(text)
-  } catch (error) {
-    throw new UsageError('ScheduleInvalid', `the schedules file is not YAML: ${asError(error).message}`, {
-      cause: error,
-    })
-  }
-  if (file === null || file === undefined) return []
-  if (!isRecord(file))
-    throw new UsageError('ScheduleInvalid', 'the schedules file is not a mapping with a list "schedules:"')
-  const stray = Object.keys(file).find((key) => key !== 'schedules' && key !== 'timeZone')
-  if (stray !== undefined)
-    throw new UsageError('ScheduleInvalid', `the schedules file has a field ${stray}; schedules and timeZone are known`)
-  const { schedules = [], timeZone = 'UTC' } = file
-  if (schedules !== null && !Array.isArray(schedules))
-    throw new UsageError('ScheduleInvalid', '"schedules" is not a list')
-  if (typeof timeZone !== 'string') throw new UsageError('ScheduleInvalid', '"timeZone" is not text')
-  checkZone(timeZone)
-  return parseSchedules(schedules ?? [], timeZone)
 }
 
 function parseSchedule(source: unknown, index: number, timeZone: string): Schedule {
@@ -161,6 +133,7 @@ function numberIn(source: Record<string, unknown>, field: string, least: number,
   return value
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
+/** A mapping, as YAML and JSON have them. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -370,7 +370,7 @@ export class TaskRunner {
   #count(task: string): void {
     this.processed += 1
     this.totals.set(task, (this.totals.get(task) ?? 0) + 1)
-    this.lastProgressAt = Math.round(this.#deps.brokerClock.now())
+    this.lastProgressAt = this.#deps.brokerClock.now()
   }
 
   /** Names of tasks that we don't know are a sender's to choose: as label values they could be endless. */

@@ -1,0 +1,32 @@
+// A schedules file: YAML around schedules. Apart from schedule.ts, so that an app that has no file needs no YAML.
+import { parse as parseYaml } from 'yaml'
+import { UsageError, asError } from '../errors.ts'
+import { checkZone } from './cron.ts'
+import { isRecord, parseSchedules, type Schedule } from './schedule.ts'
+
+/**
+ * Reads a schedules file: YAML with a list `schedules:` and, optionally, `timeZone:`.
+ * @throws UsageError `ScheduleInvalid`
+ */
+export function parseSchedulesFile(text: string): Schedule[] {
+  let file: unknown
+  try {
+    file = parseYaml(text)
+  } catch (error) {
+    throw new UsageError('ScheduleInvalid', `the schedules file is not YAML: ${asError(error).message}`, {
+      cause: error,
+    })
+  }
+  if (file === null || file === undefined) return []
+  if (!isRecord(file))
+    throw new UsageError('ScheduleInvalid', 'the schedules file is not a mapping with a list "schedules:"')
+  const stray = Object.keys(file).find((key) => key !== 'schedules' && key !== 'timeZone')
+  if (stray !== undefined)
+    throw new UsageError('ScheduleInvalid', `the schedules file has a field ${stray}; schedules and timeZone are known`)
+  const { schedules = [], timeZone = 'UTC' } = file
+  if (schedules !== null && !Array.isArray(schedules))
+    throw new UsageError('ScheduleInvalid', '"schedules" is not a list')
+  if (typeof timeZone !== 'string') throw new UsageError('ScheduleInvalid', '"timeZone" is not text')
+  checkZone(timeZone)
+  return parseSchedules(schedules ?? [], timeZone)
+}
