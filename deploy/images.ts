@@ -87,7 +87,8 @@ async function productionContext(name: string, wanted: readonly Package[], stage
   if (read(stamp) !== key || !existsSync(context)) {
     await stages.run(`production dependencies of ${name}`, async () => {
       const draft = mkdtempSync(join(contexts(), `${name}.`))
-      for (const file of [...manifests, '.npmrc']) copyInto(draft, file)
+      // npm links a workspace's commands only when they are there.
+      for (const file of [...manifests, '.npmrc', 'src/runtime/bin']) copyInto(draft, file)
       const only = wanted.flatMap((p) => ['--workspace', `src/${p}`])
       const flags = ['--omit=dev', '--ignore-scripts', '--no-audit', '--no-fund']
       await run('npm', ['ci', ...flags, ...only], { cwd: draft })

@@ -4,6 +4,7 @@
 import { annotationKeys } from './desired/names.ts'
 import type { DesiredPod } from './desired/beat.ts'
 import { controllerOf, type LivePod } from './objects.ts'
+import { isFailing } from './podtrouble.ts'
 
 export interface BeatHistory {
   /** How often in a row the Pod was made anew without staying up. */
@@ -60,7 +61,19 @@ export function nextBeatAction(situation: BeatSituation): BeatAction {
   if (live.metadata.annotations?.[annotationKeys.specHash] !== desired.metadata.annotations?.[annotationKeys.specHash]) {
     return { do: 'delete', uid, why: 'its spec changed', history: { restarts: 0 } }
   }
+  const stale = failingImage(desired, live)
+  if (stale !== undefined) return { do: 'delete', uid, why: `it fails with the old image ${stale}`, history: backedOff(history, now) }
   return relabelled(desired, live) ?? { do: 'nothing' }
+}
+
+/** The image of a container that fails while the operator by now has another one for it, such as after its own upgrade. */
+function failingImage(desired: DesiredPod, live: LivePod): string | undefined {
+  const wanted = [...(desired.spec.initContainers ?? []), ...desired.spec.containers]
+  const running = [...(live.spec.initContainers ?? []), ...live.spec.containers]
+  return running.find(({ name, image }) => {
+    const other = wanted.find((container) => container.name === name)
+    return other !== undefined && other.image !== image && isFailing(live, [name])
+  })?.image
 }
 
 function backedOff(history: BeatHistory, now: Date): BeatHistory {

@@ -47,11 +47,14 @@ export class Children {
     return outcome
   }
 
-  /** A Deployment, which keeps the companion image it has until it rolls for another reason, and starts with `replicas`. */
+  /**
+   * A Deployment, which starts with `replicas` and keeps the companion image it has until it rolls for another reason, or until
+   * that companion fails.
+   */
   async ensureDeployment(
     queue: TaskQueue,
     desired: DesiredDeployment,
-    replicas: number | undefined,
+    { replicas, companionFails }: { replicas: number | undefined; companionFails: boolean },
     cache: Cache<LiveDeployment>,
   ): Promise<WriteOutcome> {
     const live = cache.get(keyOf(desired))
@@ -63,7 +66,7 @@ export class Children {
       await this.scale(cache.get(keyOf(desired)) ?? typed, replicas)
       return outcome
     }
-    const kept = withCompanionImage(desired, live)
+    const kept = companionFails ? desired : withCompanionImage(desired, live)
     if (live && difference(kept, live, FIELD_MANAGER) === undefined) return 'unchanged'
     return this.ensure(queue, typed, cache)
   }

@@ -36,10 +36,22 @@ export function conditionsFrom(
   })
 }
 
-/** Findings whose status or reason is not what the conditions said before: each is worth an Event. */
-export function changedFindings(findings: readonly Finding[], before: readonly Condition[]): Finding[] {
-  return findings.filter((finding) => {
+/**
+ * The findings that are worth an Event: what changed, and what is bad from the start. Ready only sums up the others, so it is told
+ * only when no other says the same.
+ */
+export function eventfulFindings(findings: readonly Finding[], before: readonly Condition[]): Finding[] {
+  const changed = findings.filter((finding) => {
     const known = before.find((condition) => condition.type === finding.type)
-    return known?.status !== finding.status || known.reason !== finding.reason
+    if (!known) return isBad(finding)
+    return known.status !== finding.status || known.reason !== finding.reason
   })
+  return changed.filter(
+    (finding) => finding.type !== 'Ready' || !changed.some((other) => other !== finding && other.reason === finding.reason),
+  )
+}
+
+/** False is bad for all conditions but Suspended, which only says what was asked for. */
+export function isBad(finding: Finding): boolean {
+  return finding.status === 'False' && finding.type !== 'Suspended'
 }

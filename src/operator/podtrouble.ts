@@ -41,3 +41,12 @@ function containerTrouble(pod: string, container: ContainerStatusSeen): PodTroub
   }
   return undefined
 }
+
+/** Whether one of the named containers can not start or keeps crashing: then its image is no good, or no good any more. */
+export function isFailing(pod: LivePod, containers: readonly string[]): boolean {
+  const statuses = [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])]
+  return statuses.some((status) => {
+    const reason = status.state?.waiting?.reason
+    return containers.includes(status.name) && reason !== undefined && !ordinary.has(reason)
+  })
+}

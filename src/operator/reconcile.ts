@@ -5,16 +5,17 @@ import { autoscale } from './autoscale.ts'
 import { nextBeatAction, type BeatAction, type BeatHistory } from './beatpod.ts'
 import { Children, FIELD_MANAGER, isOwn, refusalSentence, strangerSentence, type WriteOutcome } from './children.ts'
 import type { Clock } from './clock.ts'
-import { changedFindings } from './conditions.ts'
+import { eventfulFindings, isBad } from './conditions.ts'
 import { BEAT } from './desired/beat.ts'
 import { desiredOf, type Desired, type OperatorInputs } from './desired/index.ts'
-import { annotationKeys, names } from './desired/names.ts'
+import { COMPANION } from './desired/companion.ts'
+import { annotationKeys, labelKeys, names } from './desired/names.ts'
 import { queuesOf } from './desired/environment.ts'
 import type { OverlayPolicy } from './desired/refusals.ts'
 import { schedulesHash } from './desired/schedules.ts'
 import type { DesiredVolumeClaim } from './desired/volume.ts'
 import { WORKER } from './desired/worker.ts'
-import { isConflict, isNotFound } from './errors.ts'
+import { isNotFound } from './errors.ts'
 import type { EventRecorder } from './events.ts'
 import type { BrokerObservation } from './inspect/observation.ts'
 import type { Cache } from './kube/cache.ts'
@@ -22,6 +23,7 @@ import type { KubeClient } from './kube/client.ts'
 import { pods as podResource, taskQueues } from './kube/resources.ts'
 import type { Outcome } from './kube/workqueue.ts'
 import { keyOf, type Condition, type KubeObject, type LiveConfigMap, type LiveDeployment, type LivePod } from './objects.ts'
+import { isFailing } from './podtrouble.ts'
 import { isReady, statusOf, type Situation } from './status.ts'
 import type { TaskQueue, TaskQueueStatus, WorkerPool } from './taskqueue.ts'
 
@@ -157,7 +159,10 @@ export class Reconciler {
         }
       }
       const built = desired.deployments.find((d) => d.metadata.name === names.deployment(queue, pool))
-      if (built) note(await this.#children.ensureDeployment(queue, built, scaling.replicas, this.#caches.deployments), built)
+      if (!built) continue
+      const pods = this.#caches.pods.ownedBy(key).filter((pod) => pod.metadata.labels?.[labelKeys.pool] === pool.name)
+      const options = { replicas: scaling.replicas, companionFails: pods.some((pod) => isFailing(pod, [COMPANION])) }
+      note(await this.#children.ensureDeployment(queue, built, options, this.#caches.deployments), built)
     }
     return { wanted, suspendedReplicas }
   }
@@ -237,21 +242,24 @@ export class Reconciler {
     action: Extract<BeatAction, { do: 'create' }>,
   ): Promise<{ live: LivePod | undefined; history: BeatHistory; refusal?: string; againMs?: number }> {
     const { namespace = '', name } = action.pod.metadata
+    const before = historyOf(queue.status)
+    // The cache knows only what has our label: look first whether the name is free.
+    const other = await this.#client.get<LivePod>(podResource, namespace, name)
+    if (other) {
+      const stranger = strangerSentence(queue, other)
+      if (stranger !== undefined) return { live: undefined, history: before, refusal: stranger, againMs: REFUSED_RETRY_MS }
+      this.#caches.pods.upsert(other)
+      return { live: other, history: before }
+    }
     try {
       const created = await this.#client.create(action.pod as unknown as LivePod, FIELD_MANAGER)
       this.#caches.pods.upsert(created)
       this.#tell(queue, 'BeatCreated', `Created beat Pod ${name}.`)
       return { live: created, history: action.history }
     } catch (error) {
-      if (isConflict(error)) {
-        // The name is taken: by a Pod that our cache has not seen yet, or by a stranger's.
-        const other = await this.#client.get<LivePod>(podResource, namespace, name)
-        const refusal = other && strangerSentence(queue, other)
-        return { live: undefined, history: historyOf(queue.status), ...(refusal === undefined ? {} : { refusal }), againMs: 1_000 }
-      }
       const refusal = refusalSentence(action.pod, error)
       if (refusal === undefined) throw error
-      return { live: undefined, history: historyOf(queue.status), refusal, againMs: REFUSED_RETRY_MS }
+      return { live: undefined, history: before, refusal, againMs: REFUSED_RETRY_MS }
     }
   }
 
@@ -276,6 +284,8 @@ export class Reconciler {
   }
 
   async #writeStatus(queue: TaskQueue, situation: Situation): Promise<void> {
+    // After a start the broker has not been asked for a moment: what was known of it stays, or every restart would write twice.
+    if (!situation.broker && queue.status?.observedGeneration === queue.metadata.generation) return
     const { findings, status } = statusOf(situation)
     if (sameJson(status, queue.status)) return
     const { namespace = '', name } = queue.metadata
@@ -288,10 +298,9 @@ export class Reconciler {
       throw error
     }
     const before = (queue.status?.conditions ?? []) as Condition[]
-    for (const finding of changedFindings(findings, before)) {
-      const bad = finding.status === 'False' && finding.type !== 'Suspended'
+    for (const finding of eventfulFindings(findings, before)) {
       this.#events.record(queue, {
-        type: bad ? 'Warning' : 'Normal',
+        type: isBad(finding) ? 'Warning' : 'Normal',
         reason: finding.reason,
         message: `${finding.type}=${finding.status}: ${finding.message}`,
       })

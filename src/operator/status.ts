@@ -107,8 +107,11 @@ function findingsOf(situation: Situation, pools: readonly PoolStatus[], skew: Sk
   return [readyFinding(situation, parts), ...parts]
 }
 
-/** What a TaskQueue can be without and still be ready: clocks and backlog are told, and cost no readiness. */
-const needed = new Set(['BrokerReachable', 'WorkersAvailable', 'BeatReady', 'SchedulesOnTime'])
+/**
+ * What a TaskQueue needs to be ready, what a person must put right before what may pass by itself. Clocks and backlog are told, and
+ * cost no readiness.
+ */
+const needed: readonly Finding['type'][] = ['SchedulesOnTime', 'BrokerReachable', 'WorkersAvailable', 'BeatReady']
 
 function readyFinding(situation: Situation, parts: readonly Finding[]): Finding {
   const refusals = situation.desired.templateProblems
@@ -118,9 +121,11 @@ function readyFinding(situation: Situation, parts: readonly Finding[]): Finding 
   if (situation.refused.length > 0) {
     return { type: 'Ready', status: 'False', reason: 'ApplyRefused', message: situation.refused.join(' ') }
   }
-  const bad = parts.find((p) => needed.has(p.type) && p.status === 'False')
+  const first = (status: Finding['status']): Finding | undefined =>
+    needed.flatMap((type) => parts.find((part) => part.type === type && part.status === status) ?? [])[0]
+  const bad = first('False')
   if (bad) return { type: 'Ready', status: 'False', reason: bad.reason, message: bad.message }
-  const unknown = parts.find((p) => needed.has(p.type) && p.status === 'Unknown')
+  const unknown = first('Unknown')
   if (unknown) return { type: 'Ready', status: 'Unknown', reason: unknown.reason, message: unknown.message }
   return situation.queue.spec.suspend
     ? { type: 'Ready', status: 'True', reason: 'Suspended', message: 'Suspended as asked: set spec.suspend: false to go on.' }

@@ -14,7 +14,8 @@ export const charge = app.task(
     if (ctx.attempt <= (options.failFirst ?? 0)) throw new Error(`The payment provider is busy (attempt ${ctx.attempt})`)
     await delay(options.millis ?? 50, undefined, { signal: ctx.signal })
     ctx.log.info({ orderId }, 'charged')
-    return { orderId, charged: true }
+    // `redelivered` tells that a worker which had this job before was lost.
+    return { orderId, charged: true, redelivered: ctx.redelivered }
   },
 )
 

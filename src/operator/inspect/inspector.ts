@@ -114,7 +114,7 @@ export class BrokerInspector {
   }
 
   async #url({ namespace, broker }: Target): Promise<{ url: string } | { url: undefined; problem: BrokerObservation }> {
-    if (broker.url !== undefined) return { url: broker.url }
+    if (broker.url !== undefined) return { url: fromNamespace(broker.url, namespace) }
     const { name, key } = broker.urlFrom?.secretKeyRef ?? { name: '', key: '' }
     try {
       const value = (await this.#readSecret(namespace, name, key))?.trim()
@@ -127,7 +127,7 @@ export class BrokerInspector {
         const message = `Key "${key}" of Secret ${namespace}/${name} does not begin with redis:// or rediss://: put the broker's whole URL there.`
         return { url: undefined, problem: { reachable: false, reason: 'UrlInvalid', message } }
       }
-      return { url: value }
+      return { url: fromNamespace(value, namespace) }
     } catch (error) {
       const message = `Secret ${namespace}/${name} could not be read: ${messageOf(error)}.`
       return { url: undefined, problem: { reachable: false, reason: 'SecretNotFound', message } }
@@ -162,6 +162,19 @@ export class BrokerInspector {
       return { reachable: false, reason: 'Unreachable', message: `${messageOf(error)}.`.replace(/\.\.$/, '.') }
     }
   }
+}
+
+/**
+ * A URL as the TaskQueue's pods mean it: a host without a dot is a Service of their namespace, which from the operator's needs
+ * its namespace spelled out.
+ */
+export function fromNamespace(url: string, namespace: string): string {
+  if (!URL.canParse(url)) return url
+  const parsed = new URL(url)
+  const { hostname } = parsed
+  if (hostname === '' || hostname === 'localhost' || /[.:]/.test(hostname)) return url
+  parsed.hostname = `${hostname}.${namespace}.svc`
+  return parsed.href
 }
 
 /** Equal for observations from which the same would follow: an offset that moves by milliseconds is none's business. */

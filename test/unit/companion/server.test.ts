@@ -1,0 +1,45 @@
+import { describe, expect, it } from 'vitest'
+import { clockReport, pingAnswer } from '../../../src/companion/server.ts'
+import { current, STALE_MS } from '../../../src/companion/clock/measurement.ts'
+import { readSettings } from '../../../src/companion/settings.ts'
+
+describe('the answer to a probe', () => {
+  it.each([
+    ['pong', { state: 'pong' } as const, true, 200],
+    ['pong', { state: 'pong' } as const, false, 200],
+    ['silence', { state: 'silent' } as const, true, 503],
+    ['silence', { state: 'silent' } as const, false, 503],
+  ])('after %s', (_, answer, forLiveness, status) => {
+    expect(pingAnswer(answer, forLiveness, 'celery@a').status).toBe(status)
+  })
+
+  it('without a broker is unready and not dead', () => {
+    const answer = { state: 'unknown', why: 'connection refused' } as const
+    expect(pingAnswer(answer, true, 'celery@a').status).toBe(200)
+    expect(pingAnswer(answer, false, 'celery@a').status).toBe(503)
+    expect(pingAnswer(answer, false, 'celery@a').body).toContain('connection refused')
+  })
+})
+
+describe('the clock', () => {
+  it('is null, never 0, while unknown', () => {
+    const { settings } = readSettings({})
+    expect(clockReport({ settings, clock: undefined, ping: undefined })).toEqual({ mode: 'Monitor', broker: null })
+  })
+
+  it('forgets a measurement that is too old', () => {
+    const measurement = { offsetSeconds: 1, errorSeconds: 0.001, at: 1000 }
+    expect(current(measurement, 1000 + STALE_MS)).toBe(measurement)
+    expect(current(measurement, 1001 + STALE_MS)).toBeUndefined()
+    expect(current(undefined, 0)).toBeUndefined()
+  })
+})
+
+describe("the companion's settings", () => {
+  it('never keep it from starting: a wrong one is told and replaced', () => {
+    const { settings, problems } = readSettings({ TASKQUEUE_COMPANION_CLOCK: 'Sometimes', TASKQUEUE_COMPANION_PORT: '99999' })
+    expect(settings).toMatchObject({ clock: 'Monitor', port: 9809 })
+    expect(problems).toHaveLength(3)
+    expect(problems.join()).toMatch(/Sometimes.*99999/s)
+  })
+})

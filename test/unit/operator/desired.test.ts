@@ -1,0 +1,204 @@
+import { describe, expect, it } from 'vitest'
+import { desiredOf, type Observed } from '../../../src/operator/desired/index.ts'
+import type { LiveConfigMap } from '../../../src/operator/objects.ts'
+import { beat, taskQueue } from '../../fixtures/taskqueues.ts'
+
+const observed: Observed = {
+  operatorImage: 'op:1',
+  companionImage: 'op:1',
+  imagePullPolicy: 'IfNotPresent',
+  allowPrivilegedPods: false,
+  provenImages: new Set(),
+}
+const first = <T>(list: readonly T[] | undefined): T => {
+  const item = list?.[0]
+  if (item === undefined) throw new Error('the list is empty')
+  return item
+}
+
+describe('the Deployment of a Node pool', () => {
+  const { deployments } = desiredOf(taskQueue(), observed)
+  const { template } = first(deployments).spec
+  const worker = first(template.spec?.containers)
+
+  it('is named after TaskQueue and pool and belongs to the TaskQueue', () => {
+    expect(first(deployments).metadata).toMatchObject({
+      name: 'orders-default',
+      namespace: 'demo',
+      ownerReferences: [{ kind: 'TaskQueue', uid: 'uid-orders', controller: true }],
+    })
+  })
+
+  it('leaves the number of pods to the scaler', () => {
+    expect(first(deployments).spec).not.toHaveProperty('replicas')
+  })
+
+  it('covers the longest task with its grace period', () => {
+    expect(template.spec?.terminationGracePeriodSeconds).toBe(630)
+  })
+
+  it('has a startup, a readiness and a liveness probe', () => {
+    expect(worker.startupProbe?.httpGet?.path).toBe('/livez')
+    expect(worker.readinessProbe?.httpGet?.path).toBe('/readyz')
+    expect(worker.livenessProbe?.httpGet?.path).toBe('/livez')
+  })
+
+  it('passes the restricted Pod Security Standard', () => {
+    const sidecar = first(template.spec?.initContainers)
+    expect(template.spec?.securityContext).toMatchObject({ runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } })
+    for (const container of [worker, sidecar]) {
+      expect(container.securityContext).toMatchObject({ allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } })
+    }
+    expect(template.spec?.automountServiceAccountToken).toBe(false)
+  })
+
+  it('has the companion as a native sidecar without a probe', () => {
+    const sidecar = first(template.spec?.initContainers)
+    expect(sidecar).toMatchObject({ name: 'companion', restartPolicy: 'Always', image: 'op:1' })
+    expect(sidecar.livenessProbe ?? sidecar.readinessProbe ?? sidecar.startupProbe).toBeUndefined()
+  })
+
+  it('takes the broker from the Secret and never its value', () => {
+    const urlFrom = { secretKeyRef: { name: 'redis', key: 'url' } }
+    const built = desiredOf(taskQueue({ broker: { urlFrom, visibilityTimeoutSeconds: 3600 } }), observed)
+    const env = first(first(built.deployments).spec.template.spec?.containers).env
+    expect(env?.find((variable) => variable.name === 'TASKQUEUE_BROKER_URL')).toEqual({ name: 'TASKQUEUE_BROKER_URL', valueFrom: urlFrom })
+  })
+
+  it('has no companion when clocks are not measured', () => {
+    const built = desiredOf(taskQueue({ clockSync: { mode: 'Off', maxSkewSeconds: 60, onSkew: 'Report' } }), observed)
+    expect(first(built.deployments).spec.template.spec).not.toHaveProperty('initContainers')
+  })
+})
+
+describe('the Deployment of a Celery pool', () => {
+  const queue = taskQueue({ engine: 'Celery', app: 'shop', clockSync: { mode: 'Off', maxSkewSeconds: 60, onSkew: 'Report' } })
+  const { template } = first(desiredOf(queue, observed).deployments).spec
+  const worker = first(template.spec?.containers)
+
+  it("runs the project's own celery", () => {
+    expect(worker.command).toEqual(['celery', '-A', 'shop', 'worker'])
+    expect(worker.args).toContain('--queues=default')
+  })
+
+  it('is probed through the companion, which it has even without clocks', () => {
+    expect(first(template.spec?.initContainers).name).toBe('companion')
+    expect(worker.livenessProbe?.httpGet).toMatchObject({ path: '/ping?for=liveness', port: 9809 })
+    const { failureThreshold = 0, periodSeconds = 0 } = worker.livenessProbe ?? {}
+    expect(failureThreshold * periodSeconds).toBeGreaterThanOrEqual(360)
+  })
+
+  it('hands Celery the variables that it reads by itself', () => {
+    const names = worker.env?.map((variable) => variable.name)
+    expect(names).toContain('CELERY_BROKER_URL')
+    expect(names).toContain('CELERY_RESULT_BACKEND')
+  })
+})
+
+describe('beat', () => {
+  it('is a bare Pod with OnFailure, no liveness probe and a volume of its own', () => {
+    const desired = desiredOf(taskQueue({ beat: beat() }), observed)
+    expect(desired.beat).toMatchObject({ kind: 'Pod', metadata: { name: 'orders-beat' }, spec: { restartPolicy: 'OnFailure' } })
+    const container = first(desired.beat?.spec.containers)
+    expect(container.livenessProbe).toBeUndefined()
+    expect(container.readinessProbe?.httpGet?.path).toBe('/readyz')
+    expect(desired.volumeClaim).toMatchObject({ metadata: { name: 'orders-beat' }, spec: { resources: { requests: { storage: '64Mi' } } } })
+    expect(desired.beat?.spec.volumes).toContainEqual({ name: 'state', persistentVolumeClaim: { claimName: 'orders-beat' } })
+  })
+
+  it('keeps a volume that is to be retained free of an owner', () => {
+    const retained = desiredOf(taskQueue({ beat: beat({ storage: { size: '1Gi', whenDeleted: 'Retain' } }) }), observed)
+    expect(retained.volumeClaim?.metadata.ownerReferences).toBeUndefined()
+  })
+
+  it('goes while suspended, its volume stays', () => {
+    const suspended = desiredOf(taskQueue({ beat: beat(), suspend: true }), observed)
+    expect(suspended.beat).toBeUndefined()
+    expect(suspended.volumeClaim).toBeDefined()
+  })
+
+  it('of Celery keeps its schedule on the volume', () => {
+    const queue = taskQueue({ engine: 'Celery', app: 'shop', beat: beat({ scheduler: 'Celery' }) })
+    const container = first(desiredOf(queue, observed).beat?.spec.containers)
+    expect(container.command).toEqual(['celery', '-A', 'shop', 'beat'])
+    expect(container.args).toContain('--scheduler=celery.beat:PersistentScheduler')
+    expect(container.args).toContain('--schedule=/var/lib/taskqueue/celerybeat-schedule')
+  })
+
+  it('of Celery stays on its image until a worker ran Ready on the new one', () => {
+    const queue = taskQueue({ engine: 'Celery', image: 'app:2', beat: beat({ scheduler: 'Celery' }) })
+    const waiting = desiredOf(queue, { ...observed, beatImage: 'app:1' })
+    expect(first(waiting.beat?.spec.containers).image).toBe('app:1')
+    expect(waiting.beatImageWaiting).toBe('app:2')
+    const proven = desiredOf(queue, { ...observed, beatImage: 'app:1', provenImages: new Set(['app:2']) })
+    expect(first(proven.beat?.spec.containers).image).toBe('app:2')
+  })
+})
+
+describe('schedules', () => {
+  const good = { name: 'good', task: 't', cron: '0 3 * * *' }
+  const bad = { name: 'bad', task: 't', cron: '61 25 * * *' }
+  const live: LiveConfigMap = {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: 'orders-schedules', namespace: 'demo' },
+    data: { 'schedules.yaml': 'schedules: [{name: earlier}]\n' },
+  }
+
+  it('go into the ConfigMap in the form that beat reads', () => {
+    const { schedules } = desiredOf(taskQueue({ beat: beat({ timeZone: 'Asia/Shanghai', schedules: [good] }) }), observed)
+    expect(schedules?.data?.['schedules.yaml']).toBe(
+      'timeZone: Asia/Shanghai\nschedules:\n  - name: good\n    task: t\n    cron: 0 3 * * *\n',
+    )
+  })
+
+  it('that can not be read keep the last good set as it is', () => {
+    const desired = desiredOf(taskQueue({ beat: beat({ schedules: [good, bad] }) }), { ...observed, schedules: live })
+    expect(desired.schedules?.data).toEqual(live.data)
+    expect(desired.scheduleProblems).toHaveLength(1)
+    expect(desired.scheduleProblems[0]).toMatch(/bad.*61 25/)
+    expect(desired.beat).toBeDefined()
+  })
+
+  it('that can be read start alone where there is no last good set', () => {
+    const { schedules } = desiredOf(taskQueue({ beat: beat({ schedules: [good, bad] }) }), observed)
+    expect(schedules?.data?.['schedules.yaml']).toContain('good')
+    expect(schedules?.data?.['schedules.yaml']).not.toContain('bad')
+  })
+
+  it('need a zone that exists', () => {
+    const { scheduleProblems } = desiredOf(taskQueue({ beat: beat({ timeZone: 'Mars/Olympus', schedules: [good] }) }), observed)
+    expect(scheduleProblems[0]).toMatch(/spec\.beat\.timeZone: .*Mars\/Olympus/)
+  })
+})
+
+describe('a podTemplate that is refused', () => {
+  const refused = (spec: Record<string, unknown>, allowPrivilegedPods = false): string[] =>
+    desiredOf(taskQueue({ podTemplate: { spec } }), { ...observed, allowPrivilegedPods }).templateProblems
+
+  it.each([
+    ['restartPolicy', { restartPolicy: 'Never' }],
+    ['terminationGracePeriodSeconds', { terminationGracePeriodSeconds: 1 }],
+    ['hostNetwork', { hostNetwork: true }],
+    ['serviceAccountName', { serviceAccountName: 'admin' }],
+    ['hostPath', { volumes: [{ name: 'x', hostPath: { path: '/' } }] }],
+    ['securityContext', { containers: [{ name: 'worker', securityContext: { privileged: true } }] }],
+    ['securityContext', { securityContext: { runAsUser: 0 } }],
+    ['companion', { initContainers: [{ name: 'companion', image: 'evil' }] }],
+    ['$patch', { containers: [{ name: 'worker', $patch: 'delete' }] }],
+  ])('says why: %s', (word, spec) => {
+    const problems = refused(spec)
+    expect(problems).toHaveLength(1)
+    expect(problems[0]).toContain(word)
+  })
+
+  it('tears nothing down', () => {
+    const desired = desiredOf(taskQueue({ podTemplate: { spec: { hostNetwork: true } } }), observed)
+    expect(desired.deployments).toEqual([])
+    expect(desired.templateProblems).not.toEqual([])
+  })
+
+  it('is accepted where the platform team allows it', () => {
+    expect(refused({ hostNetwork: true, serviceAccountName: 'x' }, true)).toEqual([])
+  })
+})

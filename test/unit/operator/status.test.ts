@@ -1,0 +1,227 @@
+import { describe, expect, it } from 'vitest'
+import { desiredOf } from '../../../src/operator/desired/index.ts'
+import type { BrokerObservation, PodPresence } from '../../../src/operator/inspect/observation.ts'
+import type { Condition, LiveDeployment, LivePod } from '../../../src/operator/objects.ts'
+import { statusOf, type Situation } from '../../../src/operator/status.ts'
+import type { TaskQueue } from '../../../src/operator/taskqueue.ts'
+import { beat, taskQueue } from '../../fixtures/taskqueues.ts'
+
+const now = new Date('2026-01-01T00:00:00Z')
+const observed = { operatorImage: 'op:1', companionImage: 'op:1', allowPrivilegedPods: false, provenImages: new Set<string>() }
+
+const deployment = (ready: number, replicas = 2): LiveDeployment => ({
+  apiVersion: 'apps/v1',
+  kind: 'Deployment',
+  metadata: { name: 'orders-default', namespace: 'demo', uid: 'd', generation: 1 },
+  spec: { replicas, selector: {}, template: { spec: { containers: [] } } },
+  status: { observedGeneration: 1, replicas, updatedReplicas: replicas, readyReplicas: ready },
+})
+const pod = (name: string, status: NonNullable<LivePod['status']>, labels: Record<string, string> = {}): LivePod => ({
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: { name, namespace: 'demo', uid: `uid-${name}`, labels },
+  spec: { containers: [], nodeName: 'node-1' },
+  status,
+})
+const readyStatus = { phase: 'Running', conditions: [{ type: 'Ready', status: 'True' }] }
+const presence = (podName: string, offsetSeconds: number | null): PodPresence => ({
+  podUid: `uid-${podName}`,
+  kind: 'companion',
+  offsetSeconds,
+  busySlots: 0,
+  slots: 0,
+  detail: {},
+})
+const reachable = (waiting = 0, entries: PodPresence[] = []): BrokerObservation => ({
+  reachable: true,
+  queues: new Map([['default', { waiting, inFlight: 0, parked: 0 }]]),
+  foreignInFlight: 0,
+  presence: entries,
+})
+
+function situation(queue: TaskQueue, changes: Partial<Situation> = {}): Situation {
+  return {
+    queue,
+    desired: desiredOf(queue, observed),
+    deployments: new Map([['orders-default', deployment(2)]]),
+    pods: [],
+    beatPod: undefined,
+    beatHistory: { restarts: 0 },
+    broker: reachable(),
+    refused: [],
+    wanted: new Map([['default', 2]]),
+    suspendedReplicas: new Map(),
+    now,
+    ...changes,
+  }
+}
+
+function condition(s: Situation, type: string): Condition {
+  const found = statusOf(s).status.conditions?.find((c) => c.type === type)
+  if (!found) throw new Error(`there is no condition ${type}`)
+  return found as Condition
+}
+
+describe('Ready', () => {
+  it('is True when every part is', () => {
+    const { status } = statusOf(situation(taskQueue()))
+    expect(status).toMatchObject({ observedGeneration: 1, workers: '2/2', backlog: 0, beat: { state: 'None' } })
+    expect(condition(situation(taskQueue()), 'Ready')).toMatchObject({ status: 'True', reason: 'AllPartsReady', observedGeneration: 1 })
+  })
+
+  it('says the reason of the part that is not', () => {
+    const s = situation(taskQueue(), { broker: { reachable: false, reason: 'Unreachable', message: 'No answer from redis.' } })
+    expect(condition(s, 'Ready')).toMatchObject({ status: 'False', reason: 'Unreachable' })
+    expect(condition(s, 'BrokerReachable').message).toContain('Workers are left as they are')
+    expect(statusOf(s).status).not.toHaveProperty('backlog')
+  })
+
+  it('is Unknown, not False, before anything was asked', () => {
+    expect(condition(situation(taskQueue(), { broker: undefined }), 'Ready')).toMatchObject({ status: 'Unknown', reason: 'NotYetAsked' })
+  })
+
+  it('tells what the API server refused', () => {
+    const s = situation(taskQueue(), { refused: ['Deployment orders-default was refused: exceeded quota.'] })
+    expect(condition(s, 'Ready')).toMatchObject({ status: 'False', reason: 'ApplyRefused', message: expect.stringContaining('exceeded quota') as string })
+  })
+
+  it('is not lost over a clock', () => {
+    const pods = [pod('p', readyStatus)]
+    const s = situation(taskQueue(), { pods, broker: reachable(0, [presence('p', 90)]) })
+    expect(condition(s, 'ClockSynchronized').status).toBe('False')
+    expect(condition(s, 'Ready').status).toBe('True')
+  })
+})
+
+describe('a condition', () => {
+  it('keeps its transition time while its status stays', () => {
+    const earlier = '2025-12-31T00:00:00Z'
+    const queue = taskQueue()
+    queue.status = {
+      conditions: [
+        { type: 'Ready', status: 'True', reason: 'AllPartsReady', message: '', lastTransitionTime: earlier },
+        { type: 'WorkersAvailable', status: 'False', reason: 'Starting', message: '', lastTransitionTime: earlier },
+      ],
+    }
+    expect(condition(situation(queue), 'Ready').lastTransitionTime).toBe(earlier)
+    expect(condition(situation(queue), 'WorkersAvailable').lastTransitionTime).toBe('2026-01-01T00:00:00Z')
+  })
+})
+
+describe('WorkersAvailable', () => {
+  const pool = { 'taskqueue.dev/pool': 'default' }
+
+  it('gives a pod that does not start its own reason', () => {
+    const waiting = { reason: 'ImagePullBackOff', message: 'Back-off pulling image "registry.example/orders:1"' }
+    const broken = pod('orders-default-x', { phase: 'Pending', containerStatuses: [{ name: 'worker', state: { waiting } }] }, pool)
+    const s = situation(taskQueue(), { deployments: new Map([['orders-default', deployment(1)]]), pods: [broken] })
+    expect(condition(s, 'WorkersAvailable')).toMatchObject({ status: 'False', reason: 'ImagePullBackOff' })
+    expect(condition(s, 'WorkersAvailable').message).toMatch(/container worker of pod orders-default-x.*Back-off pulling/)
+    expect(statusOf(s).status.workers).toBe('1/2')
+  })
+
+  it('tells of a pod that no node can take', () => {
+    const conditions = [{ type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message: '0/1 nodes: insufficient cpu' }]
+    const s = situation(taskQueue(), {
+      deployments: new Map([['orders-default', deployment(0)]]),
+      pods: [pod('orders-default-x', { phase: 'Pending', conditions }, pool)],
+    })
+    expect(condition(s, 'WorkersAvailable')).toMatchObject({ reason: 'Unschedulable', message: expect.stringContaining('insufficient cpu') as string })
+  })
+
+  it('stays True while old pods serve and new ones come', () => {
+    const rolling = deployment(2)
+    rolling.status = { ...rolling.status, updatedReplicas: 1, replicas: 3 }
+    const s = situation(taskQueue(), { deployments: new Map([['orders-default', rolling]]) })
+    expect(condition(s, 'WorkersAvailable')).toMatchObject({ status: 'True', reason: 'Rolling' })
+  })
+})
+
+describe('QueuesServed', () => {
+  it('is False for a backlog that no ready worker takes from', () => {
+    const s = situation(taskQueue(), { deployments: new Map([['orders-default', deployment(0)]]), broker: reachable(12) })
+    expect(condition(s, 'QueuesServed')).toMatchObject({ status: 'False', reason: 'NoConsumer', message: expect.stringContaining('default (12)') as string })
+  })
+})
+
+describe('SchedulesOnTime', () => {
+  it('is False for a cron line that can not be read, with the line', () => {
+    const queue = taskQueue({ beat: beat({ schedules: [{ name: 'bad', task: 't', cron: 'every day' }] }) })
+    const found = condition(situation(queue), 'SchedulesOnTime')
+    expect(found).toMatchObject({ status: 'False', reason: 'ScheduleInvalid' })
+    expect(found.message).toMatch(/every day/)
+    expect(found.message).toMatch(/last good schedules/)
+  })
+})
+
+describe('BeatReady', () => {
+  const queue = taskQueue({ beat: beat() })
+
+  it('is True with a ready Pod', () => {
+    const s = situation(queue, { beatPod: pod('orders-beat', readyStatus) })
+    expect(condition(s, 'BeatReady').status).toBe('True')
+    expect(statusOf(s).status.beat).toMatchObject({ state: 'Ready', pod: 'orders-beat' })
+  })
+
+  it('tells what to do about a Pod that will not go', () => {
+    const stuck = pod('orders-beat', readyStatus)
+    stuck.metadata.deletionTimestamp = '2025-12-31T23:59:00Z'
+    const found = condition(situation(queue, { beatPod: stuck }), 'BeatReady')
+    expect(found).toMatchObject({ status: 'False', reason: 'NodeUnreachable' })
+    expect(found.message).toContain('node.kubernetes.io/out-of-service')
+  })
+
+  it('tells when the back-off ends', () => {
+    const beatHistory = { restarts: 3, notBefore: new Date('2026-01-01T00:00:08Z') }
+    const found = condition(situation(queue, { beatHistory }), 'BeatReady')
+    expect(found).toMatchObject({ reason: 'BackOff', message: expect.stringContaining('2026-01-01T00:00:08Z') as string })
+  })
+})
+
+describe('SKEW', () => {
+  const pods = [pod('a', readyStatus), pod('b', readyStatus)]
+  const skew = (entries: PodPresence[], broker?: BrokerObservation): string | undefined =>
+    statusOf(situation(taskQueue(), { pods, broker: broker ?? reachable(0, entries) })).status.clock?.skew
+
+  it('is Unknown, never 0, while nobody could measure', () => {
+    expect(skew([presence('a', null)])).toBe('Unknown')
+    expect(skew([], { reachable: false, reason: 'Unreachable', message: '' })).toBe('Unknown')
+  })
+
+  it('is the worst of all pods, with its sign', () => {
+    expect(skew([presence('a', 0.004), presence('b', -90.2)])).toBe('-90s')
+    expect(skew([presence('a', 0.004), presence('b', 3.4)])).toBe('+3.5s')
+  })
+
+  it('does not move by milliseconds, or status would be written all the time', () => {
+    expect(skew([presence('a', 0.004)])).toBe(skew([presence('a', -0.019)]))
+  })
+
+  it('ignores who is no pod of ours', () => {
+    expect(skew([presence('stranger', 500)])).toBe('Unknown')
+  })
+
+  it("tells a wrong pod's clock from a wrong broker's", () => {
+    const one = situation(taskQueue(), { pods, broker: reachable(0, [presence('a', 0), presence('b', 90)]) })
+    expect(condition(one, 'ClockSynchronized')).toMatchObject({ reason: 'PodClockSkewed', message: expect.stringContaining('Pod b') as string })
+    const all = situation(taskQueue(), { pods, broker: reachable(0, [presence('a', 90), presence('b', 90.1)]) })
+    expect(condition(all, 'ClockSynchronized').reason).toBe('BrokerClockSkewed')
+  })
+})
+
+describe('Suspended', () => {
+  const queue = taskQueue({ suspend: true, beat: beat() })
+  const idle = { deployments: new Map([['orders-default', deployment(0, 0)]]), wanted: new Map([['default', 0]]) }
+
+  it('is True when the last pod is gone, and that is what was asked for', () => {
+    const s = situation(queue, { ...idle, suspendedReplicas: new Map([['default', 2]]) })
+    expect(condition(s, 'Suspended').status).toBe('True')
+    expect(condition(s, 'Ready')).toMatchObject({ status: 'True', reason: 'Suspended' })
+    expect(statusOf(s).status.pools).toMatchObject([{ name: 'default', wanted: 0, suspendedReplicas: 2 }])
+  })
+
+  it('is False while pods finish what they run', () => {
+    const s = situation(queue, { ...idle, pods: [pod('orders-default-x', readyStatus)] })
+    expect(condition(s, 'Suspended')).toMatchObject({ status: 'False', reason: 'Draining' })
+  })
+})
