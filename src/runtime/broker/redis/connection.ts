@@ -23,6 +23,8 @@ export interface ConnectionOptions {
   /** Called with each connect, before anyone else may use the connection. */
   readonly onConnect?: (redis: Redis) => Promise<void>
   readonly random?: () => number
+  /** Called when connecting fails for another reason than before. */
+  readonly onTrouble?: (message: string) => void
 }
 
 /** Reconnecting: quick at first, and never so slow that leases end before we are back (consumer.ts, RECOVERY_DELAY_MS). */
@@ -36,12 +38,15 @@ export class RedisConnection {
   #ready = false
   #closed = false
   #lastError: BrokerError | undefined
+  #reported: string | undefined
+  readonly #onTrouble: ConnectionOptions['onTrouble']
   readonly #listeners = new Set<(ready: boolean) => void>()
 
   /** @throws BrokerError `BrokerUrlInvalid` */
   constructor(options: ConnectionOptions) {
     this.#url = options.url
     this.#random = options.random ?? Math.random
+    this.#onTrouble = options.onTrouble
     const commandMs = options.timeouts?.commandMs ?? 5000
     this.redis = new Redis({
       ...parseBrokerUrl(options.url),
@@ -61,7 +66,10 @@ export class RedisConnection {
     })
     this.redis.on('error', (error: Error) => this.#fail(error))
     this.redis.on('ready', () => void this.#prepare(options.onConnect))
-    this.redis.on('close', () => this.#set(false))
+    this.redis.on('close', () => {
+      if (this.#ready) this.#lastError = this.coded(new Error('the connection is closed'))
+      this.#set(false)
+    })
   }
 
   get ready(): boolean {
@@ -134,12 +142,15 @@ export class RedisConnection {
   #set(ready: boolean): void {
     if (this.#ready === ready) return
     this.#ready = ready
-    if (ready) this.#lastError = undefined
+    if (ready) this.#lastError = this.#reported = undefined
     for (const listener of [...this.#listeners]) listener(ready)
   }
 
   #fail(error: Error): void {
     this.#lastError = this.coded(error)
+    const { message } = this.#lastError
+    if (message !== this.#reported) this.#onTrouble?.(message)
+    this.#reported = message
   }
 
   #unreachable(timeoutMs: number): BrokerError {

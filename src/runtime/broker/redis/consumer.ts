@@ -6,7 +6,7 @@
 // and takes again when woken (queue-waiter.ts, or the wake-up our producers publish) or at the next poll.
 //
 // What may be repeated: a settle, because its tag fences it. What may not: a take. When the reply to a take is lost, its
-// messages are given back after the reconnect (reclaim-unheld.lua), or by anyone once their lease ends (recover.lua).
+// messages are given back after the reconnect (join.lua), or by anyone once their lease ends (recover.lua).
 import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError, MessageError } from '../../errors.ts'
 import { CONSUMER_MAX_BODY_BYTES, decodeEnvelope, type Envelope } from '../../protocol/envelope.ts'
@@ -104,17 +104,12 @@ export class RedisConsumer implements Consumer {
   /** Part of connecting: brings the scripts, names the queues, gives back what a lost reply left under our name. */
   async prepare(redis: Redis): Promise<void> {
     const { keys, process, clock } = this.#deps
-    await loadScripts(redis, ['take', 'settle', 'recover', 'reclaim-unheld', 'promote'])
-    await redis.sadd(keys.queues, ...this.#options.queues)
+    const { queues } = this.#options
+    await loadScripts(redis, ['take', 'settle', 'recover', 'join', 'promote'])
     await runScript(redis, {
-      name: 'reclaim-unheld',
-      keys: this.#queueKeys((queue) => keys.leases(queue), this.#options.queues),
-      args: [
-        this.#options.queues.length,
-        process,
-        ...this.#options.queues.map((q) => JSON.stringify(q)),
-        ...this.#held.keys(),
-      ],
+      name: 'join',
+      keys: [...this.#queueKeys((queue) => keys.leases(queue), queues), keys.queues],
+      args: [queues.length, process, ...queues, ...queues.map((q) => JSON.stringify(q)), ...this.#held.keys()],
     })
     this.#connectedAt = clock.monotonic()
     this.#failures = 0

@@ -8,7 +8,7 @@ export const SCRIPT_NAMES = [
   'take',
   'settle',
   'recover',
-  'reclaim-unheld',
+  'join',
   'promote',
   'renew',
   'store-result',
@@ -17,6 +17,7 @@ export const SCRIPT_NAMES = [
   'advance-cursor',
   'revive-dead-letter',
   'depth',
+  'write-presence',
 ] as const
 
 export type ScriptName = (typeof SCRIPT_NAMES)[number]

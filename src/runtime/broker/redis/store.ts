@@ -76,10 +76,8 @@ export class RedisStore implements Store {
   }
 
   async writePresence(key: string, presence: Presence, ttlSeconds: number): Promise<void> {
-    const name = this.#keys.named(key)
-    await this.#run((redis) =>
-      redis.multi().hset(name, presence.id, JSON.stringify(presence)).expire(name, ttlSeconds).exec(),
-    )
+    const args = [presence.id, JSON.stringify(presence), ttlSeconds]
+    await this.#script({ name: 'write-presence', keys: [this.#keys.named(key)], args })
   }
 
   async removePresence(key: string, id: string): Promise<void> {

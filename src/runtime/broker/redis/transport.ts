@@ -66,6 +66,7 @@ export class RedisTransport implements Transport {
       name: 'taskqueue',
       ...(options.timeouts ? { timeouts: options.timeouts } : {}),
       ...(options.random ? { random: options.random } : {}),
+      ...(options.onTrouble ? { onTrouble: options.onTrouble } : {}),
       onConnect: async (redis) => {
         await this.#consumer?.prepare(redis)
       },

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Takes a lease that is free, renews one that is ours. The token grows with every change of the holder and outlives the lease.
 -- KEYS[1] the lease  KEYS[2] its token
 -- ARGV[1] holder  ARGV[2] milliseconds it lasts

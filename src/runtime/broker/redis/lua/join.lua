@@ -1,17 +1,19 @@
 #!lua flags=allow-oom
--- After a reconnect: gives back what is leased to this process and isn't in its hands, because the reply to a take was lost.
--- KEYS[1] unacked  KEYS[2] unacked_index  then for each queue: its lists of steps 0, 3, 6 and 9, its leases
--- ARGV[1] number of queues  ARGV[2] the process part of the tags  then each queue's name as JSON, then the tags that are held
+-- A consumer connects: names its queues, so that readers find their leases, and gives back what is leased to this process and
+-- isn't in its hands, because the reply to a take was lost.
+-- KEYS[1] unacked  KEYS[2] unacked_index  then for each queue: its lists of steps 0, 3, 6 and 9, its leases  then the set of queues
+-- ARGV[1] number of queues  ARGV[2] the process part of the tags  then each queue's name, then each name as JSON, then the tags that are held
 -- Returns how many were given back.
 --include record
 
 local unacked, index = KEYS[1], KEYS[2]
 local queues, prefix = tonumber(ARGV[1]), ARGV[2] .. ':'
 local held = {}
-for i = 3 + queues, #ARGV do held[ARGV[i]] = true end
+for i = 3 + 2 * queues, #ARGV do held[ARGV[i]] = true end
 local reclaimed = 0
+for queue = 1, queues do redis.call('SADD', KEYS[#KEYS], ARGV[2 + queue]) end
 for queue = 1, queues do
-  local base, name = 2 + (queue - 1) * 5, ARGV[2 + queue]
+  local base, name = 2 + (queue - 1) * 5, ARGV[2 + queues + queue]
   local leases = KEYS[base + 5]
   for _, tag in ipairs(redis.call('ZRANGE', leases, 0, -1)) do
     if string.sub(tag, 1, #prefix) == prefix and not held[tag] then

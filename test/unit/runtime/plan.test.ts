@@ -1,0 +1,135 @@
+// What beat does about a schedule: on time, late, after downtime, seen for the first time, edited, forgotten by the broker.
+import { describe, expect, it } from 'vitest'
+import fc from 'fast-check'
+import { planSchedule } from '../../../src/runtime/beat/plan.ts'
+import type { Cursor } from '../../../src/runtime/broker/store.ts'
+import { parseSchedules, type CatchUp, type Schedule } from '../../../src/runtime/triggers/index.ts'
+
+const MINUTE = 60_000
+const T0 = Date.UTC(2026, 10, 25, 12)
+
+function minutely(catchUp: CatchUp, misfireGraceSeconds = 300): Schedule {
+  const [schedule] = parseSchedules([{ name: 'a', task: 't', everySeconds: 60, catchUp, misfireGraceSeconds }])
+  return schedule as Schedule
+}
+
+function cursorAt(slot: number, fingerprint = 'every 60000'): Cursor {
+  return { slot, firedAt: null, runs: 0, missed: 0, fingerprint }
+}
+
+const runs = (plan: ReturnType<typeof planSchedule>): number[] =>
+  plan.moves.filter(({ run }) => run).map(({ to }) => to)
+
+describe('planSchedule', () => {
+  it('does nothing before the slot', () => {
+    const plan = planSchedule(minutely('Last'), { broker: cursorAt(T0), file: undefined }, T0 + 59_999)
+    expect(plan).toMatchObject({ moves: [], missedCount: 0, next: T0 + MINUTE })
+  })
+
+  it.each(['Last', 'All', 'None'] as const)('runs a slot that is due: %s', (catchUp) => {
+    const plan = planSchedule(minutely(catchUp), { broker: cursorAt(T0), file: undefined }, T0 + MINUTE + 5)
+    expect(plan).toMatchObject({
+      from: T0,
+      moves: [{ to: T0 + MINUTE, run: true, missed: 0 }],
+      missedCount: 0,
+      next: T0 + 2 * MINUTE,
+    })
+  })
+
+  it('after four minutes of downtime Last runs the latest and counts three', () => {
+    const plan = planSchedule(minutely('Last'), { broker: cursorAt(T0), file: undefined }, T0 + 4 * MINUTE + 1000)
+    expect(plan.moves).toEqual([{ to: T0 + 4 * MINUTE, run: true, missed: 3 }])
+    expect(plan.missedSlots).toEqual([1, 2, 3].map((i) => T0 + i * MINUTE))
+  })
+
+  it('All runs each within the grace time, and counts the older ones', () => {
+    const plan = planSchedule(minutely('All', 120), { broker: cursorAt(T0), file: undefined }, T0 + 5 * MINUTE + 1000)
+    expect(plan.moves).toEqual([
+      { to: T0 + 4 * MINUTE, run: true, missed: 3 },
+      { to: T0 + 5 * MINUTE, run: true, missed: 0 },
+    ])
+  })
+
+  it('None runs only what is not late, but leaves room for a take-over', () => {
+    expect(runs(planSchedule(minutely('None'), { broker: cursorAt(T0), file: undefined }, T0 + MINUTE + 9000))).toEqual(
+      [T0 + MINUTE],
+    )
+    const late = planSchedule(minutely('None'), { broker: cursorAt(T0), file: undefined }, T0 + 3 * MINUTE + 11_000)
+    expect(late).toMatchObject({ moves: [{ to: T0 + 3 * MINUTE, run: false, missed: 3 }], missedCount: 3 })
+  })
+
+  it('counts all as missed beyond the grace time', () => {
+    const plan = planSchedule(minutely('Last', 10), { broker: cursorAt(T0), file: undefined }, T0 + 2 * MINUTE + 11_000)
+    expect(plan.moves).toEqual([{ to: T0 + 2 * MINUTE, run: false, missed: 2 }])
+  })
+
+  it('runs nothing of the past of a schedule it has never seen, and marks the start', () => {
+    const plan = planSchedule(minutely('All'), { broker: undefined, file: undefined }, T0 + 30_000)
+    expect(plan).toMatchObject({
+      from: null,
+      moves: [{ to: T0 + 30_000, run: false }],
+      missedCount: 0,
+      next: T0 + MINUTE,
+    })
+  })
+
+  it('starts an edited schedule anew', () => {
+    const plan = planSchedule(
+      minutely('All'),
+      { broker: cursorAt(T0, 'every 5000'), file: undefined },
+      T0 + 10 * MINUTE,
+    )
+    expect(plan).toMatchObject({ from: T0, moves: [{ to: T0 + 10 * MINUTE, run: false, missed: 0 }], missedCount: 0 })
+  })
+
+  it('believes the file when the broker has forgotten, so that the day is not run again', () => {
+    const plan = planSchedule(minutely('All', 86_400), { broker: undefined, file: cursorAt(T0) }, T0 + MINUTE)
+    expect(plan).toMatchObject({ from: null })
+    expect(runs(plan)).toEqual([T0 + MINUTE])
+  })
+
+  it('believes the later of the two', () => {
+    const both = { broker: cursorAt(T0 + MINUTE), file: cursorAt(T0) }
+    expect(runs(planSchedule(minutely('All'), both, T0 + 2 * MINUTE))).toEqual([T0 + 2 * MINUTE])
+    expect(runs(planSchedule(minutely('All'), { broker: both.file, file: both.broker }, T0 + 2 * MINUTE))).toEqual([
+      T0 + 2 * MINUTE,
+    ])
+  })
+
+  it("counts a second's worth of slots after months without walking them for ever", () => {
+    const [schedule] = parseSchedules([{ name: 'a', task: 't', everySeconds: 1 }])
+    const months = 90 * 86_400_000
+    const plan = planSchedule(
+      schedule as Schedule,
+      { broker: cursorAt(T0, 'every 1000'), file: undefined },
+      T0 + months,
+    )
+    expect(runs(plan)).toEqual([T0 + months])
+    expect(Math.abs(plan.missedCount - (months / 1000 - 1))).toBeLessThanOrEqual(2)
+  })
+
+  it('accounts for every slot exactly once, however the turns of beat fall', () => {
+    const turns = fc.array(fc.integer({ min: 1, max: 20 * MINUTE }), { minLength: 1, maxLength: 30 })
+    fc.assert(
+      fc.property(
+        fc.constantFrom('Last', 'All', 'None' as const),
+        fc.integer({ min: 0, max: 600 }),
+        turns,
+        (catchUp, grace, gaps) => {
+          const schedule = minutely(catchUp as CatchUp, grace)
+          let cursor = T0
+          let now = T0
+          let accounted = 0
+          for (const gap of gaps) {
+            now += gap
+            const plan = planSchedule(schedule, { broker: cursorAt(cursor), file: undefined }, now)
+            accounted += runs(plan).length + plan.missedCount
+            cursor = plan.moves.at(-1)?.to ?? cursor
+            for (const slot of runs(plan)) expect(now - slot).toBeLessThanOrEqual(Math.max(grace * 1000, 0))
+          }
+          expect(accounted).toBe(Math.floor(now / MINUTE) - T0 / MINUTE)
+        },
+      ),
+    )
+  })
+})
