@@ -40,7 +40,7 @@ function report(thrown: unknown): number {
   if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? 0 : 2
   if (thrown instanceof TaskQueueError) {
     process.stderr.write(`taskqueue: ${thrown.message} [${thrown.code}]\n`)
-    return thrown instanceof UsageError ? 2 : 1
+    return thrown instanceof UsageError || thrown.code === 'BrokerUrlInvalid' ? 2 : 1
   }
   process.stderr.write(`taskqueue: ${asError(thrown).stack ?? String(thrown)}\n`)
   return 1

@@ -182,7 +182,7 @@ describe('time', () => {
     const before = Date.now()
     const sent = await app.send('test.note', [ledger, 'later'], { countdown: 2, priority: 5 })
     const [tag, due] = await until('it is parked', async () => {
-      const found = await redis.client.zrange('taskqueue:parked:celery', 0, 0, 'WITHSCORES')
+      const found = await redis.client.zrange('taskqueue:parked:celery', 0, '0', 'WITHSCORES')
       return found.length > 0 ? found : undefined
     })
     expect(Number(due)).toBeGreaterThanOrEqual(before + 2000)

@@ -112,11 +112,11 @@ describe('planSchedule', () => {
     const turns = fc.array(fc.integer({ min: 1, max: 20 * MINUTE }), { minLength: 1, maxLength: 30 })
     fc.assert(
       fc.property(
-        fc.constantFrom('Last', 'All', 'None' as const),
+        fc.constantFrom('Last', 'All', 'None'),
         fc.integer({ min: 0, max: 600 }),
         turns,
         (catchUp, grace, gaps) => {
-          const schedule = minutely(catchUp as CatchUp, grace)
+          const schedule = minutely(catchUp, grace)
           let cursor = T0
           let now = T0
           let accounted = 0

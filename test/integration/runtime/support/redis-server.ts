@@ -66,7 +66,8 @@ export async function startRedis(...settings: string[]): Promise<RedisServer> {
       probe.on('error', () => undefined)
       try {
         await probe.connect()
-        return (await probe.ping()) === 'PONG'
+        await probe.ping()
+        return true
       } catch {
         return false
       } finally {

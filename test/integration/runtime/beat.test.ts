@@ -1,0 +1,234 @@
+// Beat on a real broker: each slot once, whoever fires; what is missed is counted; what is edited is picked up.
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { decodeEnvelope } from '../../../src/runtime/protocol/envelope.ts'
+import { decodeTask, type TaskMessage } from '../../../src/runtime/protocol/task-message.ts'
+import { endAll, launch, run, startWorker, type Process } from './support/command.ts'
+import { startRedis, type RedisServer } from './support/redis-server.ts'
+import { until } from './support/until.ts'
+
+let redis: RedisServer
+let folder: string
+let schedules: string
+let env: Record<string, string>
+
+beforeEach(async () => {
+  redis = await startRedis()
+  folder = await mkdtemp(join(tmpdir(), 'taskqueue-beat-'))
+  schedules = join(folder, 'schedules.yaml')
+  env = { TASKQUEUE_BROKER_URL: redis.url }
+})
+afterEach(async () => {
+  await endAll()
+  await redis.close()
+  await rm(folder, { recursive: true, force: true })
+})
+
+const beat = (...args: string[]): Process => launch(['beat', '--schedules', schedules, '--name', 'test', ...args], env)
+
+const every = (seconds: number, more = ''): string =>
+  `schedules: [{name: tick, task: test.scheduled, everySeconds: ${seconds}, queue: ticks${more}}]\n`
+
+/** What was published, the oldest first. */
+async function published(): Promise<TaskMessage[]> {
+  const raws = await redis.client.lrange('ticks', 0, -1)
+  return raws.reverse().map((raw) => decodeTask(decodeEnvelope(raw, { maxBodyBytes: 1e6 })))
+}
+
+const slots = async (): Promise<number[]> => (await published()).map(({ scheduledFor }) => scheduledFor ?? NaN)
+
+/** The slots of an interval from the first to the last, each once. */
+function eachOnce(found: readonly number[], seconds: number): number[] {
+  const [first = NaN] = found
+  return found.map((_, i) => first + i * seconds * 1000)
+}
+
+describe('beat', () => {
+  it("publishes each slot once, on the epoch's multiples, with its slot and an id that follows from it", async () => {
+    await writeFile(schedules, every(1))
+    const one = beat()
+    await until('five slots are published', async () => (await slots()).length >= 5)
+    const messages = await published()
+    expect(messages.map(({ scheduledFor }) => scheduledFor)).toEqual(
+      eachOnce(await slots(), 1).slice(0, messages.length),
+    )
+    for (const message of messages) expect((message.scheduledFor ?? NaN) % 1000).toBe(0)
+    expect(new Set(messages.map(({ id }) => id)).size).toBe(messages.length)
+    expect(await one.health('/readyz')).toMatchObject({ status: 200 })
+    expect((await one.health('/readyz')).body).toContain('holds the lease, 1 schedules')
+    expect((await one.health('/metrics')).body).toMatch(/taskqueue_schedule_runs_total\{schedule="tick"\} [5-9]/)
+    const listed = JSON.parse(
+      (await run(['schedule', 'list', '--schedules', schedules, '--name', 'test', '--json'], env)).stdout,
+    ) as object[]
+    expect(listed).toMatchObject([{ name: 'tick', task: 'test.scheduled', missed: 0 }])
+  })
+
+  it('tells the task for which slot it runs', async () => {
+    await writeFile(schedules, every(1))
+    await startWorker(redis.url, { queues: 'ticks' })
+    const one = beat()
+    const { task_id: id, scheduled_for: slot } = await one.event('schedule-fired')
+    const stored = await until(
+      'its result is there',
+      async () => (await redis.client.get(`celery-task-meta-${String(id)}`)) ?? undefined,
+    )
+    expect((JSON.parse(stored) as { result: number }).result).toBe(Date.parse(String(slot)))
+  })
+
+  it('started twice fires once; when the holder is killed the other takes over within 10 s and leaves no gap', async () => {
+    await writeFile(schedules, every(1, ', catchUp: All, misfireGraceSeconds: 60'))
+    const holder = beat()
+    await holder.event('beat-leader')
+    const other = beat()
+    await until('the other stands by', async () => (await other.health('/readyz')).body.includes('stands by'))
+    await until('three slots are published', async () => (await slots()).length >= 3)
+    holder.signal('SIGKILL')
+    const killedAt = Date.now()
+    await other.event('beat-leader', 20)
+    expect(Date.now() - killedAt).toBeLessThanOrEqual(10_000)
+    const until2 = (await slots()).length + 4
+    await until('it has gone on', async () => (await slots()).length >= until2)
+    const found = await slots()
+    expect(found).toEqual(eachOnce(found, 1))
+  })
+
+  it('that was stopped and goes on publishes nothing of its past: the token fences it', async () => {
+    await writeFile(schedules, every(1, ', catchUp: All, misfireGraceSeconds: 60'))
+    const holder = beat()
+    await holder.event('beat-leader')
+    const other = beat()
+    await until('two slots are published', async () => (await slots()).length >= 2)
+    holder.signal('SIGSTOP')
+    await other.event('beat-leader', 20)
+    holder.signal('SIGCONT')
+    await until('the first stands by', async () => (await holder.health('/readyz')).body.includes('stands by'))
+    const enough = (await slots()).length + 3
+    await until('the other has gone on', async () => (await slots()).length >= enough)
+    const found = await slots()
+    expect(found).toEqual(eachOnce(found, 1))
+  })
+
+  it('hands over at once when it is told to end', async () => {
+    await writeFile(schedules, every(60))
+    const holder = beat()
+    await holder.event('beat-leader')
+    const other = beat()
+    await until('the other stands by', async () => (await other.health('/readyz')).body.includes('stands by'))
+    holder.signal('SIGTERM')
+    expect(await holder.exit()).toBe(0)
+    await other.event('beat-leader', 5)
+  })
+
+  it('after downtime counts what it missed and runs the latest', async () => {
+    await writeFile(schedules, every(1))
+    const first = beat()
+    await until('two slots are published', async () => (await slots()).length >= 2)
+    first.signal('SIGKILL')
+    await first.exit()
+    const stood = (await slots()).at(-1) ?? NaN
+    await until('three slots have passed', () => Date.now() > stood + 4500)
+    const second = beat()
+    const missed = await second.event('job-missed', 20)
+    expect(missed).toMatchObject({
+      level: 'warn',
+      schedule: 'tick',
+      task: 'test.scheduled',
+      scheduled_for: new Date(stood + 1000).toISOString(),
+    })
+    const next = await until('it has fired', async () => (await slots()).find((slot) => slot > stood))
+    const count = (next - stood) / 1000 - 1
+    expect(second.lines().filter(({ event }) => event === 'job-missed')).toHaveLength(count)
+    expect((await second.health('/metrics')).body).toContain(
+      `taskqueue_schedule_missed_total{schedule="tick"} ${count}`,
+    )
+  })
+
+  it('does not run the day again on a broker that was emptied: the schedule file remembers', async () => {
+    await writeFile(schedules, every(1, ', catchUp: All, misfireGraceSeconds: 3600'))
+    const file = join(folder, 'beat.json')
+    const first = beat('--schedule-file', file)
+    await until('three slots are published', async () => (await slots()).length >= 3)
+    first.signal('SIGTERM')
+    await first.exit()
+    const before = await slots()
+    await redis.client.flushall()
+    const second = beat('--schedule-file', file)
+    await second.event('schedule-fired')
+    await until('two more are published', async () => (await slots()).length >= 2)
+    const all = [...before, ...(await slots())]
+    expect(all).toEqual(eachOnce(all, 1))
+    expect(JSON.parse(await readFile(file, 'utf8'))).toMatchObject({
+      version: 1,
+      cursors: { tick: { fingerprint: 'every 1000' } },
+    })
+    second.signal('SIGTERM')
+    await second.exit()
+  })
+
+  it('picks an edit up within 5 s, and keeps the last good set when the edit is bad', async () => {
+    await writeFile(schedules, every(3600))
+    const one = beat()
+    await one.event('beat-leader')
+    await writeFile(schedules, 'schedules: [{name: tick, task: t, cron: "61 * * * *"}]')
+    const editedAt = Date.now()
+    await one.event('schedules-invalid')
+    expect(Date.now() - editedAt).toBeLessThanOrEqual(5000)
+    const { status, body } = await one.health('/readyz')
+    expect(status).toBe(200)
+    expect(body).toContain('the last good schedules are kept')
+    expect(body).toContain('61 * * * *')
+    await writeFile(schedules, every(1))
+    await until('the new schedule fires', async () => (await slots()).length > 0)
+    expect((await one.health('/readyz')).body).not.toContain('last good')
+  })
+
+  it('without schedules that can be used is unready and says why, until they can', async () => {
+    await writeFile(schedules, 'schedules: {}')
+    const one = beat()
+    await one.event('beat-started')
+    const { status, body } = await until('the broker has answered', async () => {
+      const health = await one.health('/readyz')
+      return health.body.includes('not a list') ? health : undefined
+    })
+    expect({ status, body }).toMatchObject({ status: 503 })
+    await writeFile(schedules, every(1))
+    await until('it is ready', async () => (await one.health('/readyz')).status === 200)
+  })
+
+  it('goes on when the broker was away', async () => {
+    await writeFile(schedules, every(1, ', catchUp: All, misfireGraceSeconds: 60'))
+    const one = beat()
+    await until('two slots are published', async () => (await slots()).length >= 2)
+    await redis.down()
+    await until('it is unready', async () => (await one.health('/readyz')).status === 503)
+    expect(await one.health('/livez')).toMatchObject({ status: 200 })
+    await redis.up()
+    const enough = (await slots()).length + 3
+    await until('it fires again', async () => (await slots()).length >= enough)
+    const found = await slots()
+    expect(found).toEqual(eachOnce(found, 1))
+  })
+
+  it("refuses to start on a schedule file that can't be written, and keeps a corrupt one aside", async () => {
+    await writeFile(schedules, every(3600))
+    const refused = await run(
+      ['beat', '--schedules', schedules, '--schedule-file', join(folder, 'missing', 'beat.json')],
+      env,
+    )
+    expect(refused.code).toBe(1)
+    expect(refused.stderr).toContain('ScheduleFileUnwritable')
+    const file = join(folder, 'beat.json')
+    await writeFile(file, '{"version": 1, "cursors": {"tick": 5}}')
+    const { set_aside: aside } = await beat('--schedule-file', file).event('schedule-file-corrupt')
+    expect(await readFile(String(aside), 'utf8')).toBe('{"version": 1, "cursors": {"tick": 5}}')
+  })
+
+  it('sends into the default queue only, in a Test environment', async () => {
+    await writeFile(schedules, every(1))
+    launch(['beat', '--schedules', schedules, '--environment', 'Test', '--default-queue', 'sandbox'], env)
+    await until('a slot is published', async () => (await redis.client.llen('sandbox')) > 0)
+    expect(await redis.client.llen('ticks')).toBe(0)
+  })
+})
