@@ -28,3 +28,30 @@ generate: node_modules/.installed ## Generate types and the chart's CRD from crd
 	@$(WITH_NODE) $(STAGE) "generate" node crds/generate.ts
 
 include deploy/local/cluster.mk
+
+.PHONY: demo
+demo: build ## Run jobs on a real cluster: from nothing to `kubectl get taskqueues`
+	@$(WITH_NODE) exec node deploy/demo/main.ts
+
+.PHONY: images
+images: build ## Build the images of the operator and of the examples
+	@$(WITH_NODE) exec node deploy/images.ts
+
+.PHONY: test
+test: build ## Run all checks and all test tiers
+	@$(WITH_NODE) exec node test/run.ts
+
+# One tier alone: test-checks, test-unit, test-integration, test-conformance, test-e2e.
+.PHONY: test-checks test-unit test-integration test-conformance test-e2e
+test-checks test-unit test-integration test-conformance test-e2e: test-%: build
+	@$(WITH_NODE) exec node test/run.ts $*
+
+.PHONY: faults
+faults: build ## Run the fault tests alone
+	@$(WITH_NODE) exec node test/run.ts faults
+
+.PHONY: lint format
+lint: build ## Lint, types, arrows, format and generated files
+	@$(WITH_NODE) exec node test/run.ts checks
+format: node_modules/.installed ## Format every file
+	@$(WITH_NODE) npm run --silent format

@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path'
 import { run } from './local/command.ts'
 import { baseImage, buildImage, type Image } from './local/images.ts'
 import { cacheFolder } from './local/settings.ts'
-import type { Stages } from './local/stage.ts'
+import { describeFailure, Stages } from './local/stage.ts'
 
 const root = join(import.meta.dirname, '..')
 const packages = ['runtime', 'operator', 'companion'] as const
@@ -157,4 +157,17 @@ function copyInto(folder: string, file: string): void {
 
 function read(file: string): string | undefined {
   return existsSync(file) ? readFileSync(file, 'utf8') : undefined
+}
+
+if (import.meta.main) {
+  const stages = new Stages((line) => process.stdout.write(`${line}\n`))
+  projectImages(stages).then(
+    (images) => {
+      for (const { reference, archive } of Object.values(images)) process.stdout.write(`${reference} ${archive}\n`)
+    },
+    (error: unknown) => {
+      process.stderr.write(`${describeFailure(error)}\n`)
+      process.exitCode = 1
+    },
+  )
 }

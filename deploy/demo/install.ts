@@ -41,8 +41,8 @@ export async function applyExamples(kubectl: Kubectl, images: ProjectImages): Pr
 }
 
 /** Waits until Redis and both TaskQueues are ready for the spec that they have now. */
-export async function waitReady(kubectl: Kubectl, seconds: number): Promise<void> {
-  const within = ['--namespace', DEMO_NAMESPACE]
+export async function waitReady(kubectl: Kubectl, seconds: number, namespace = DEMO_NAMESPACE): Promise<void> {
+  const within = ['--namespace', namespace]
   await kubectl.wait(seconds, 'rollout', 'status', 'deployment/redis', ...within)
   await kubectl.wait(seconds, 'wait', 'taskqueue/orders', 'taskqueue/reports', '--for=condition=Ready', ...within)
 }

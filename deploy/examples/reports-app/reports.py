@@ -16,6 +16,9 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_transport_options={
         "visibility_timeout": int(os.environ.get("TASKQUEUE_VISIBILITY_TIMEOUT", "3600")),
+        # Without a limit kombu can wait for ever for an answer of a broker that went away, and the worker never comes back.
+        "socket_timeout": 10,
+        "socket_keepalive": True,
     },
     beat_schedule={
         "refresh": {"task": "reports.refresh", "schedule": 10.0},

@@ -1,0 +1,56 @@
+// Set-up of the e2e tier: the real cluster, the project's images, the operator by Helm, and the examples in a namespace of the tier's
+// own. A cluster that was up before stays up; one that was brought up for this is taken down again.
+
+import type { TestProject } from 'vitest/node'
+import { example, installOperator, OPERATOR_NAMESPACE, waitReady } from '../../deploy/demo/install.ts'
+import { Kubectl } from '../../deploy/demo/kubectl.ts'
+import { projectImages } from '../../deploy/images.ts'
+import { clusterEnvironment, openCluster } from '../../deploy/local/cluster.ts'
+import { Stages } from '../../deploy/local/stage.ts'
+
+export const NAMESPACE = 'e2e'
+
+declare module 'vitest' {
+  export interface ProvidedContext {
+    clusterEnv: { KUBECONFIG: string; PATH: string }
+    operatorImage: string
+    ordersImage: string
+  }
+}
+
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const stages = new Stages((line) => process.stdout.write(`${line}\n`))
+  const cluster = await openCluster(stages)
+  const wasUp = await isUp(cluster)
+  await cluster.up()
+  const env = await clusterEnvironment(cluster, stages)
+  const kubectl = new Kubectl(env)
+  const images = await projectImages(stages)
+  await cluster.load(Object.values(images).map((image) => image.archive))
+  await stages.run(`operator by helm into ${OPERATOR_NAMESPACE}`, () => installOperator(kubectl, images.operator.reference))
+  await stages.run(`examples in namespace ${NAMESPACE}`, async () => {
+    await removeNamespace(kubectl)
+    for (const name of ['redis', 'orders', 'reports'] as const) await kubectl.apply(inNamespace(example(name, images)))
+    await waitReady(kubectl, 240, NAMESPACE)
+  })
+  project.provide('clusterEnv', env)
+  project.provide('operatorImage', images.operator.reference)
+  project.provide('ordersImage', images.orders.reference)
+  return async () => {
+    if (wasUp) await stages.run(`remove namespace ${NAMESPACE}`, () => removeNamespace(kubectl))
+    else await cluster.down()
+  }
+}
+
+async function isUp(cluster: Awaited<ReturnType<typeof openCluster>>): Promise<boolean> {
+  const components = await cluster.status().catch(() => [])
+  return components.length > 0 && components.every(({ healthy }) => healthy)
+}
+
+async function removeNamespace(kubectl: Kubectl): Promise<void> {
+  await kubectl.wait(180, 'delete', 'namespace', NAMESPACE, '--ignore-not-found')
+}
+
+function inNamespace(manifest: string): string {
+  return manifest.replaceAll('namespace: demo', `namespace: ${NAMESPACE}`).replace('name: demo\n', `name: ${NAMESPACE}\n`)
+}

@@ -1,0 +1,120 @@
+// Runs the checks and the test tiers, one after the other, and ends with one summary. `node test/run.ts [TIER...]`; all without an
+// argument. A tier that can't run fails; it is never left out. Not a test framework: vitest runs the tests.
+
+import { spawn } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { ensurePackages, type Package } from '../deploy/local/packages.ts'
+import { cacheFolder } from '../deploy/local/settings.ts'
+import { describeFailure, Stages } from '../deploy/local/stage.ts'
+
+interface Count {
+  passed: number
+  failed: number
+  skipped: number
+}
+
+const root = join(import.meta.dirname, '..')
+const bin = (name: string): string => join(root, 'node_modules/.bin', name)
+const tiers = ['unit', 'integration', 'conformance', 'e2e', 'faults'] as const
+type Tier = (typeof tiers)[number]
+
+/** Each check is a command that must end well; it counts as one test. */
+const checks: readonly (readonly [name: string, ...command: string[]])[] = [
+  ['generated files are fresh', process.execPath, join(root, 'crds/generate.ts'), '--check'],
+  ['types', bin('tsc'), '-p', 'tsconfig.check.json'],
+  ['lint', bin('eslint'), '.'],
+  ['format', bin('prettier'), '--check', '--log-level', 'warn', '.'],
+  ['arrows', bin('depcruise'), 'src', '--config', '.dependency-cruiser.cjs', '--output-type', 'err'],
+]
+
+/** What tests start and Debian has. */
+const packages: readonly Package[] = [{ name: 'redis-server', files: ['/usr/bin/redis-server', '/usr/local/bin/redis-server'] }]
+
+async function main(asked: readonly string[]): Promise<boolean> {
+  const wanted = asked.length > 0 ? asked : ['checks', ...tiers.filter(hasTests)]
+  const unknown = wanted.filter((name) => name !== 'checks' && !tiers.some((tier) => tier === name))
+  if (unknown.length > 0) throw new Error(`There is no tier ${unknown.join(', ')}: known are checks, ${tiers.join(', ')}.`)
+  const stages = new Stages((line) => process.stdout.write(`${line}\n`))
+  await ensurePackages(packages, stages, join(logFolder(), 'apt.log'))
+  const counts: [name: string, count: Count, seconds: number][] = []
+  for (const name of wanted) {
+    const started = performance.now()
+    process.stdout.write(`==> ${name}\n`)
+    const count = name === 'checks' ? await runChecks() : await runTier(name as Tier)
+    counts.push([name, count, (performance.now() - started) / 1000])
+  }
+  return summarise(counts)
+}
+
+function hasTests(tier: Tier): boolean {
+  const folder = join(root, 'test', tier)
+  return existsSync(folder) && readdirSync(folder, { recursive: true }).some((file) => String(file).endsWith('.test.ts'))
+}
+
+async function runChecks(): Promise<Count> {
+  const count: Count = { passed: 0, failed: 0, skipped: 0 }
+  for (const [name, command, ...args] of checks) {
+    const started = performance.now()
+    const ok = (await status(command ?? '', args)) === 0
+    count[ok ? 'passed' : 'failed']++
+    process.stdout.write(`    ${name}: ${ok ? 'ok' : 'FAILED'} in ${((performance.now() - started) / 1000).toFixed(1)} s\n`)
+  }
+  return count
+}
+
+async function runTier(tier: Tier): Promise<Count> {
+  const report = join(logFolder(), `tests-${tier}.json`)
+  rmSync(report, { force: true })
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
+  const code = await status(process.execPath, [join(root, 'node_modules/vitest/vitest.mjs'), 'run', '--project', tier, ...reporters])
+  const count = existsSync(report) ? readReport(report) : { passed: 0, failed: 0, skipped: 0 }
+  // A file that could not be loaded, or a set-up that failed, has no test of its own to fail.
+  if ((code !== 0 && count.failed === 0) || count.passed + count.failed === 0) count.failed++
+  return count
+}
+
+function readReport(file: string): Count {
+  const report = JSON.parse(readFileSync(file, 'utf8')) as {
+    numPassedTests: number
+    numFailedTests: number
+    numPendingTests: number
+    numTodoTests: number
+  }
+  return { passed: report.numPassedTests, failed: report.numFailedTests, skipped: report.numPendingTests + report.numTodoTests }
+}
+
+function summarise(counts: readonly (readonly [name: string, count: Count, seconds: number])[]): boolean {
+  const total = (field: keyof Count): number => counts.reduce((sum, [, count]) => sum + count[field], 0)
+  process.stdout.write('\n')
+  for (const [name, { passed, failed }, seconds] of counts) {
+    process.stdout.write(`${name.padEnd(12)} ${String(passed).padStart(5)} passed ${String(failed).padStart(4)} failed ${seconds.toFixed(1).padStart(8)} s\n`)
+  }
+  const skipped = total('skipped')
+  process.stdout.write(`\n${total('passed')} passed, ${total('failed')} failed${skipped > 0 ? `, ${skipped} skipped` : ''}\n`)
+  return total('failed') === 0
+}
+
+function status(command: string, args: readonly string[]): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: root, stdio: 'inherit' })
+    child.once('error', reject)
+    child.once('close', (code) => resolve(code ?? 1))
+  })
+}
+
+function logFolder(): string {
+  const folder = join(cacheFolder(), 'logs')
+  mkdirSync(folder, { recursive: true })
+  return folder
+}
+
+// The running command gets the same Ctrl-C, and its end is waited for, so that what it started is taken down.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined)
+main(process.argv.slice(2)).then(
+  (ok) => (process.exitCode = ok ? 0 : 1),
+  (error: unknown) => {
+    process.stderr.write(`${describeFailure(error)}\n`)
+    process.exitCode = 1
+  },
+)
