@@ -52,10 +52,20 @@ export async function projectImages(stages: Stages): Promise<ProjectImages> {
       stages,
     ),
     redis: await buildImage(
-      { name: 'example-redis', dockerfile: join(examples, 'redis/Dockerfile'), context: join(examples, 'redis'), include: [] },
+      {
+        name: 'example-redis',
+        dockerfile: join(examples, 'redis/Dockerfile'),
+        context: join(examples, 'redis'),
+        include: [],
+      },
       stages,
     ),
   }
+}
+
+/** What has to be loaded into a cluster. */
+export function archives({ operator, orders, reports, redis }: ProjectImages): string[] {
+  return [operator, orders, reports, redis].map((image) => image.archive)
 }
 
 /** Debian with the very Node that runs this. */
@@ -112,7 +122,8 @@ async function ordersContext(stages: Stages): Promise<string> {
   const context = join(contexts(), 'orders-app')
   rmSync(context, { recursive: true, force: true })
   mkdirSync(context, { recursive: true })
-  for (const file of ['package.json', 'tasks.ts']) cpSync(join(root, 'deploy/examples/orders-app', file), join(context, file))
+  for (const file of ['package.json', 'tasks.ts'])
+    cpSync(join(root, 'deploy/examples/orders-app', file), join(context, file))
   cpSync(join(production, 'node_modules'), join(context, 'node_modules'), { recursive: true, verbatimSymlinks: true })
   const runtime = join(context, 'node_modules/@taskqueue/runtime')
   rmSync(runtime, { recursive: true, force: true })
@@ -132,9 +143,18 @@ async function reportsContext(stages: Stages): Promise<string> {
       const draft = mkdtempSync(join(contexts(), 'reports-app.'))
       const target = ['--target', join(draft, 'packages'), '--python-version', '3.11', '--implementation', 'cp']
       const wheels = ['--no-deps', '--only-binary=:all:', '--abi', 'cp311', '--abi', 'abi3', '--abi', 'none']
-      const platforms = ['--platform', 'any', '--platform', `manylinux2014_${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}`]
+      const platforms = [
+        '--platform',
+        'any',
+        '--platform',
+        `manylinux2014_${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}`,
+      ]
       const quiet = ['--quiet', '--no-compile', '--root-user-action=ignore', '--disable-pip-version-check']
-      await run('python3', ['-m', 'pip', 'install', ...quiet, ...target, ...wheels, ...platforms, '-r', requirements], {})
+      await run(
+        'python3',
+        ['-m', 'pip', 'install', ...quiet, ...target, ...wheels, ...platforms, '-r', requirements],
+        {},
+      )
       rmSync(context, { recursive: true, force: true })
       renameSync(draft, context)
       writeFileSync(stamp, key)
@@ -163,7 +183,7 @@ if (import.meta.main) {
   const stages = new Stages((line) => process.stdout.write(`${line}\n`))
   projectImages(stages).then(
     (images) => {
-      for (const { reference, archive } of Object.values(images)) process.stdout.write(`${reference} ${archive}\n`)
+      for (const archive of archives(images)) process.stdout.write(`${archive}\n`)
     },
     (error: unknown) => {
       process.stderr.write(`${describeFailure(error)}\n`)

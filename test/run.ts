@@ -29,12 +29,15 @@ const checks: readonly (readonly [name: string, ...command: string[]])[] = [
 ]
 
 /** What tests start and Debian has. */
-const packages: readonly Package[] = [{ name: 'redis-server', files: ['/usr/bin/redis-server', '/usr/local/bin/redis-server'] }]
+const packages: readonly Package[] = [
+  { name: 'redis-server', files: ['/usr/bin/redis-server', '/usr/local/bin/redis-server'] },
+]
 
 async function main(asked: readonly string[]): Promise<boolean> {
   const wanted = asked.length > 0 ? asked : ['checks', ...tiers.filter(hasTests)]
   const unknown = wanted.filter((name) => name !== 'checks' && !tiers.some((tier) => tier === name))
-  if (unknown.length > 0) throw new Error(`There is no tier ${unknown.join(', ')}: known are checks, ${tiers.join(', ')}.`)
+  if (unknown.length > 0)
+    throw new Error(`There is no tier ${unknown.join(', ')}: known are checks, ${tiers.join(', ')}.`)
   const stages = new Stages((line) => process.stdout.write(`${line}\n`))
   await ensurePackages(packages, stages, join(logFolder(), 'apt.log'))
   const counts: [name: string, count: Count, seconds: number][] = []
@@ -49,7 +52,9 @@ async function main(asked: readonly string[]): Promise<boolean> {
 
 function hasTests(tier: Tier): boolean {
   const folder = join(root, 'test', tier)
-  return existsSync(folder) && readdirSync(folder, { recursive: true }).some((file) => String(file).endsWith('.test.ts'))
+  return (
+    existsSync(folder) && readdirSync(folder, { recursive: true }).some((file) => String(file).endsWith('.test.ts'))
+  )
 }
 
 async function runChecks(): Promise<Count> {
@@ -58,7 +63,9 @@ async function runChecks(): Promise<Count> {
     const started = performance.now()
     const ok = (await status(command ?? '', args)) === 0
     count[ok ? 'passed' : 'failed']++
-    process.stdout.write(`    ${name}: ${ok ? 'ok' : 'FAILED'} in ${((performance.now() - started) / 1000).toFixed(1)} s\n`)
+    process.stdout.write(
+      `    ${name}: ${ok ? 'ok' : 'FAILED'} in ${((performance.now() - started) / 1000).toFixed(1)} s\n`,
+    )
   }
   return count
 }
@@ -67,7 +74,13 @@ async function runTier(tier: Tier): Promise<Count> {
   const report = join(logFolder(), `tests-${tier}.json`)
   rmSync(report, { force: true })
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
-  const code = await status(process.execPath, [join(root, 'node_modules/vitest/vitest.mjs'), 'run', '--project', tier, ...reporters])
+  const code = await status(process.execPath, [
+    join(root, 'node_modules/vitest/vitest.mjs'),
+    'run',
+    '--project',
+    tier,
+    ...reporters,
+  ])
   const count = existsSync(report) ? readReport(report) : { passed: 0, failed: 0, skipped: 0 }
   // A file that could not be loaded, or a set-up that failed, has no test of its own to fail.
   if ((code !== 0 && count.failed === 0) || count.passed + count.failed === 0) count.failed++
@@ -81,17 +94,25 @@ function readReport(file: string): Count {
     numPendingTests: number
     numTodoTests: number
   }
-  return { passed: report.numPassedTests, failed: report.numFailedTests, skipped: report.numPendingTests + report.numTodoTests }
+  return {
+    passed: report.numPassedTests,
+    failed: report.numFailedTests,
+    skipped: report.numPendingTests + report.numTodoTests,
+  }
 }
 
 function summarise(counts: readonly (readonly [name: string, count: Count, seconds: number])[]): boolean {
   const total = (field: keyof Count): number => counts.reduce((sum, [, count]) => sum + count[field], 0)
   process.stdout.write('\n')
   for (const [name, { passed, failed }, seconds] of counts) {
-    process.stdout.write(`${name.padEnd(12)} ${String(passed).padStart(5)} passed ${String(failed).padStart(4)} failed ${seconds.toFixed(1).padStart(8)} s\n`)
+    process.stdout.write(
+      `${name.padEnd(12)} ${String(passed).padStart(5)} passed ${String(failed).padStart(4)} failed ${seconds.toFixed(1).padStart(8)} s\n`,
+    )
   }
   const skipped = total('skipped')
-  process.stdout.write(`\n${total('passed')} passed, ${total('failed')} failed${skipped > 0 ? `, ${skipped} skipped` : ''}\n`)
+  process.stdout.write(
+    `\n${total('passed')} passed, ${total('failed')} failed${skipped > 0 ? `, ${skipped} skipped` : ''}\n`,
+  )
   return total('failed') === 0
 }
 

@@ -17,7 +17,13 @@ export interface BatchOutcome {
 }
 
 /** Sends `count` jobs; `argsOf` makes the arguments of each. */
-export async function send(app: TaskApp, task: string, count: number, argsOf: (i: number) => unknown[], queue: string): Promise<Batch> {
+export async function send(
+  app: TaskApp,
+  task: string,
+  count: number,
+  argsOf: (i: number) => unknown[],
+  queue: string,
+): Promise<Batch> {
   const results = await Promise.all(Array.from({ length: count }, (_, i) => app.send(task, argsOf(i), { queue })))
   return { results, task }
 }

@@ -14,7 +14,12 @@ interface Condition {
 interface Listed {
   items: {
     metadata: { name: string; namespace: string }
-    status?: { phase?: string; conditions?: Condition[]; containerStatuses?: ContainerStatus[]; initContainerStatuses?: ContainerStatus[] }
+    status?: {
+      phase?: string
+      conditions?: Condition[]
+      containerStatuses?: ContainerStatus[]
+      initContainerStatuses?: ContainerStatus[]
+    }
   }[]
 }
 
@@ -34,7 +39,8 @@ export async function diagnose(kubectl: Kubectl): Promise<string[]> {
     const queues = await kubectl.json<Listed>('get', 'taskqueues', '--namespace', DEMO_NAMESPACE)
     for (const { metadata, status } of queues.items) {
       for (const c of status?.conditions ?? []) {
-        if (c.status !== 'True' && c.type !== 'Suspended') lines.push(`TaskQueue ${metadata.name}: ${c.type}=${c.status} (${c.reason ?? ''}) ${c.message ?? ''}`)
+        if (c.status !== 'True' && c.type !== 'Suspended')
+          lines.push(`TaskQueue ${metadata.name}: ${c.type}=${c.status} (${c.reason ?? ''}) ${c.message ?? ''}`)
       }
     }
   } catch {
@@ -53,8 +59,16 @@ async function podTroubles(kubectl: Kubectl, namespace: string): Promise<string[
       const bad = containers.filter((container) => !container.ready)
       if (pod.status?.phase === 'Running' && bad.length === 0) continue
       lines.push(`Pod ${namespace}/${pod.metadata.name} is ${pod.status?.phase ?? 'unknown'}:`)
-      for (const container of bad) lines.push(...(await containerTrouble(kubectl, namespace, pod.metadata.name, container)))
-      const events = ['get', 'events', '--namespace', namespace, '--field-selector', `involvedObject.name=${pod.metadata.name}`]
+      for (const container of bad)
+        lines.push(...(await containerTrouble(kubectl, namespace, pod.metadata.name, container)))
+      const events = [
+        'get',
+        'events',
+        '--namespace',
+        namespace,
+        '--field-selector',
+        `involvedObject.name=${pod.metadata.name}`,
+      ]
       lines.push(...indent((await kubectl.attempt(...events)).stdout, 6))
     }
   } catch {
@@ -63,11 +77,21 @@ async function podTroubles(kubectl: Kubectl, namespace: string): Promise<string[
   return lines
 }
 
-async function containerTrouble(kubectl: Kubectl, namespace: string, pod: string, container: ContainerStatus): Promise<string[]> {
-  const state = container.state?.waiting?.reason ?? (container.state?.running ? 'not ready' : `ended with ${container.state?.terminated?.exitCode ?? '?'}`)
+async function containerTrouble(
+  kubectl: Kubectl,
+  namespace: string,
+  pod: string,
+  container: ContainerStatus,
+): Promise<string[]> {
+  const state =
+    container.state?.waiting?.reason ??
+    (container.state?.running ? 'not ready' : `ended with ${container.state?.terminated?.exitCode ?? '?'}`)
   const base = ['logs', '--namespace', namespace, pod, '--container', container.name, '--tail', LINES]
   const log = await kubectl.attempt(...base, ...(container.restartCount > 0 ? ['--previous'] : []))
-  return [`  container ${container.name} is ${state}; its last lines:`, ...indent(log.stdout || log.stderr, Number(LINES))]
+  return [
+    `  container ${container.name} is ${state}; its last lines:`,
+    ...indent(log.stdout || log.stderr, Number(LINES)),
+  ]
 }
 
 function indent(text: string, count: number): string[] {

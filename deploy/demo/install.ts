@@ -17,14 +17,35 @@ export async function installOperator(kubectl: Kubectl, image: string): Promise<
   const values = [`image.repository=${image.slice(0, colon)}`, `image.tag=${image.slice(colon + 1)}`]
   const chart = join(root, 'charts/taskqueue-operator')
   const where = ['--namespace', OPERATOR_NAMESPACE, '--create-namespace', '--wait', '--timeout', '180s']
-  await kubectl.helm('upgrade', '--install', RELEASE, chart, ...where, ...values.flatMap((value) => ['--set-string', value]))
-  await kubectl.run('label', '--overwrite', 'namespace', OPERATOR_NAMESPACE, 'pod-security.kubernetes.io/enforce=restricted')
+  await kubectl.helm(
+    'upgrade',
+    '--install',
+    RELEASE,
+    chart,
+    ...where,
+    ...values.flatMap((value) => ['--set-string', value]),
+  )
+  await kubectl.run(
+    'label',
+    '--overwrite',
+    'namespace',
+    OPERATOR_NAMESPACE,
+    'pod-security.kubernetes.io/enforce=restricted',
+  )
 }
 
 /** A Helm that was killed leaves its release pending, and every later one refuses: that revision is removed. */
 async function clearPendingRelease(kubectl: Kubectl): Promise<void> {
   const selector = `owner=helm,name=${RELEASE},status in (pending-install,pending-upgrade,pending-rollback)`
-  await kubectl.attempt('--namespace', OPERATOR_NAMESPACE, 'delete', 'secret', '--selector', selector, '--ignore-not-found')
+  await kubectl.attempt(
+    '--namespace',
+    OPERATOR_NAMESPACE,
+    'delete',
+    'secret',
+    '--selector',
+    selector,
+    '--ignore-not-found',
+  )
 }
 
 /** An example's YAML with the images that were built here in the place of `taskqueue.local/<name>:dev`. */

@@ -2,7 +2,7 @@
 // after it was killed half-way; the cluster stays up afterwards.
 
 import { TaskApp } from '@taskqueue/runtime'
-import { projectImages } from '../images.ts'
+import { archives, projectImages } from '../images.ts'
 import { clusterEnvironment, openCluster } from '../local/cluster.ts'
 import { endRunningCommands } from '../local/command.ts'
 import { describeFailure, Stages } from '../local/stage.ts'
@@ -25,12 +25,14 @@ async function demo(): Promise<void> {
   const kubectl = new Kubectl(await clusterEnvironment(cluster, stages))
   reachable = kubectl
   const images = await projectImages(stages)
-  await cluster.load(Object.values(images).map((image) => image.archive))
+  await cluster.load(archives(images))
 
   await stages.run(`helm upgrade --install of charts/taskqueue-operator into ${OPERATOR_NAMESPACE}`, () =>
     installOperator(kubectl, images.operator.reference),
   )
-  await stages.run('kubectl apply of deploy/examples/redis.yaml, orders.yaml and reports.yaml', () => applyExamples(kubectl, images))
+  await stages.run('kubectl apply of deploy/examples/redis.yaml, orders.yaml and reports.yaml', () =>
+    applyExamples(kubectl, images),
+  )
   await stages.run('wait until Redis and both TaskQueues are ready', () => waitReady(kubectl, 240))
 
   const forward = await PortForward.open(kubectl, DEMO_NAMESPACE, 'service/redis', 6379)
@@ -54,7 +56,13 @@ async function runJobs(kubectl: Kubectl, app: TaskApp): Promise<void> {
   await stages.run('a slot of the schedule "sweep", fired by beat and run by a worker', () => sweepSeen(kubectl))
   await stages.run('200 jobs, and a worker pod deleted in the middle of them', async () => {
     // Some take longer than a deleted pod has left, so that it dies with jobs in its hands.
-    const batch = await send(app, 'orders.charge', 200, (i) => [`order-${i}`, { millis: i % 10 === 0 ? 5000 : 200 }], 'orders')
+    const batch = await send(
+      app,
+      'orders.charge',
+      200,
+      (i) => [`order-${i}`, { millis: i % 10 === 0 ? 5000 : 200 }],
+      'orders',
+    )
     const pod = await someWorker(kubectl)
     say(`    deleting pod ${pod} without a grace period`)
     await kubectl.run('delete', 'pod', pod, '--namespace', DEMO_NAMESPACE, '--grace-period=0', '--force')
@@ -66,7 +74,8 @@ async function runJobs(kubectl: Kubectl, app: TaskApp): Promise<void> {
 /** @throws Error naming the first jobs that failed */
 async function allDone(batch: Batch): Promise<void> {
   const { done, seconds, failures, redelivered } = await finish(batch, 120, say)
-  if (failures.length > 0) throw new Error(`${failures.length} of ${batch.results.length} jobs failed:\n${failures.slice(0, 5).join('\n')}`)
+  if (failures.length > 0)
+    throw new Error(`${failures.length} of ${batch.results.length} jobs failed:\n${failures.slice(0, 5).join('\n')}`)
   const again = redelivered > 0 ? `; ${redelivered} of them a second time, since their first worker was lost` : ''
   say(`    all ${done} finished in ${seconds.toFixed(1)} s${again}`)
 }
@@ -83,8 +92,21 @@ async function sweepSeen(kubectl: Kubectl): Promise<void> {
   const since = new Date().toISOString()
   const deadline = performance.now() + 60_000
   while (performance.now() < deadline) {
-    const args = ['logs', '--namespace', DEMO_NAMESPACE, '--selector', selector, '--container', 'worker', '--since-time', since, '--tail=-1']
-    const line = (await kubectl.attempt(...args)).stdout.split('\n').find((text) => text.includes('swept abandoned carts'))
+    const args = [
+      'logs',
+      '--namespace',
+      DEMO_NAMESPACE,
+      '--selector',
+      selector,
+      '--container',
+      'worker',
+      '--since-time',
+      since,
+      '--tail=-1',
+    ]
+    const line = (await kubectl.attempt(...args)).stdout
+      .split('\n')
+      .find((text) => text.includes('swept abandoned carts'))
     if (line !== undefined) {
       say(`    ${line}`)
       return
@@ -96,7 +118,14 @@ async function sweepSeen(kubectl: Kubectl): Promise<void> {
 
 async function show(kubectl: Kubectl): Promise<void> {
   // The operator looks at the broker every few seconds: let the table show the end of it.
-  await kubectl.wait(30, 'wait', 'taskqueue/orders', '--for=jsonpath={.status.backlog}=0', '--namespace', DEMO_NAMESPACE)
+  await kubectl.wait(
+    30,
+    'wait',
+    'taskqueue/orders',
+    '--for=jsonpath={.status.backlog}=0',
+    '--namespace',
+    DEMO_NAMESPACE,
+  )
   say('')
   for (const kind of ['taskqueues', 'pods']) {
     say(`$ kubectl get ${kind} --namespace ${DEMO_NAMESPACE}`)

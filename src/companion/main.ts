@@ -9,7 +9,9 @@ const { settings, problems } = readSettings(process.env)
 
 /** One JSON object a line, with the runtime's field names. A logger's library would cost a tenth of the memory that we may use. */
 function report(level: 'info' | 'warn' | 'error', message: string): void {
-  process.stdout.write(`${JSON.stringify({ level, time: new Date().toISOString(), component: 'companion', msg: message })}\n`)
+  process.stdout.write(
+    `${JSON.stringify({ level, time: new Date().toISOString(), component: 'companion', msg: message })}\n`,
+  )
 }
 
 const stop = new AbortController()
@@ -22,17 +24,24 @@ try {
   report('info', `Companion of a ${settings.component} listens on port ${port}.`)
 } catch (error) {
   // Clocks are still worth measuring without a port.
-  report('error', `Port ${settings.port} can not be listened on, so probes and /clock are not answered: ${String(error)}`)
+  report(
+    'error',
+    `Port ${settings.port} can not be listened on, so probes and /clock are not answered: ${String(error)}`,
+  )
 }
 for (const problem of problems) report('warn', problem)
 if (settings.clock === 'Discipline') {
-  report('warn', 'clockSync.mode Discipline needs a chronyd on the node, which none is known of: clocks are monitored only.')
+  report(
+    'warn',
+    'clockSync.mode Discipline needs a chronyd on the node, which none is known of: clocks are monitored only.',
+  )
 }
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort())
 // Held open by the server or by this: a companion without a broker still has its /livez to answer.
 const alive = setInterval(() => undefined, 60_000)
-await (clock?.run(stop.signal) ?? new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve())))
+await (clock?.run(stop.signal) ??
+  new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve())))
 clearInterval(alive)
 ping?.close()
 process.exit(0)

@@ -24,11 +24,13 @@ export function readSettings(env: NodeJS.ProcessEnv): { settings: Settings; prob
     const text = env[name]
     if (text === undefined || text === '') return otherwise
     const known = allowed.find((value) => value === text)
-    if (known === undefined) problems.push(`${name} is "${text}", which is none of ${allowed.join(', ')}: ${otherwise} is used.`)
+    if (known === undefined)
+      problems.push(`${name} is "${text}", which is none of ${allowed.join(', ')}: ${otherwise} is used.`)
     return known ?? otherwise
   }
   const brokerUrl = env.TASKQUEUE_BROKER_URL ?? ''
-  if (brokerUrl === '') problems.push('TASKQUEUE_BROKER_URL is not set: the broker can not be asked. Set it to redis://host:port/db.')
+  if (brokerUrl === '')
+    problems.push('TASKQUEUE_BROKER_URL is not set: the broker can not be asked. Set it to redis://host:port/db.')
   return {
     problems,
     settings: {

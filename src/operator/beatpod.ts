@@ -3,7 +3,7 @@
 
 import { annotationKeys } from './desired/names.ts'
 import type { DesiredPod } from './desired/beat.ts'
-import { controllerOf, type LivePod } from './objects.ts'
+import { controllerOf, type KubeObject, type LivePod } from './objects.ts'
 import { isFailing } from './podtrouble.ts'
 
 export interface BeatHistory {
@@ -39,31 +39,37 @@ export interface BeatSituation {
 }
 
 export function nextBeatAction(situation: BeatSituation): BeatAction {
-  const { desired, live, history, now, queueUid } = situation
-  if (!live) {
-    if (!desired) return { do: 'nothing' }
-    const wait = (history.notBefore?.getTime() ?? 0) - now.getTime()
-    if (wait > 0) return { do: 'wait', why: 'the last beat ended too soon', forMs: wait }
-    return { do: 'create', pod: desired, history: { restarts: history.restarts, lastCreated: now } }
-  }
-  const uid = live.metadata.uid ?? ''
+  return situation.live ? actionOn(situation.live, situation) : actionWithout(situation)
+}
+
+function actionWithout({ desired, history, now }: BeatSituation): BeatAction {
+  if (!desired) return { do: 'nothing' }
+  const wait = (history.notBefore?.getTime() ?? 0) - now.getTime()
+  if (wait > 0) return { do: 'wait', why: 'the last beat ended too soon', forMs: wait }
+  return { do: 'create', pod: desired, history: { restarts: history.restarts, lastCreated: now } }
+}
+
+function actionOn(live: LivePod, { queueUid, desired, history, now }: BeatSituation): BeatAction {
   if (live.metadata.deletionTimestamp !== undefined) return { do: 'wait', why: 'the old Pod is still terminating' }
-  const owner = controllerOf(live, 'TaskQueue')
-  if (owner?.uid !== queueUid) {
-    return { do: 'refuse', why: `a Pod named ${live.metadata.name} exists that is not this TaskQueue's: delete or rename it` }
+  if (controllerOf(live, 'TaskQueue')?.uid !== queueUid) {
+    const why = `a Pod named ${live.metadata.name} exists that is not this TaskQueue's: delete or rename it`
+    return { do: 'refuse', why }
   }
-  if (!desired) return { do: 'delete', uid, why: 'no beat is wanted', history: { restarts: 0 } }
-  const phase = live.status?.phase
-  if (phase === 'Succeeded' || phase === 'Failed') {
-    const why = `it ended (${live.status?.reason ?? phase})`
-    return { do: 'delete', uid, why, history: backedOff(history, now) }
+  const remove = (why: string, after: BeatHistory): BeatAction => {
+    return { do: 'delete', uid: live.metadata.uid ?? '', why, history: after }
   }
-  if (live.metadata.annotations?.[annotationKeys.specHash] !== desired.metadata.annotations?.[annotationKeys.specHash]) {
-    return { do: 'delete', uid, why: 'its spec changed', history: { restarts: 0 } }
-  }
-  const stale = failingImage(desired, live)
-  if (stale !== undefined) return { do: 'delete', uid, why: `it fails with the old image ${stale}`, history: backedOff(history, now) }
+  if (!desired) return remove('no beat is wanted', { restarts: 0 })
+  const { phase, reason } = live.status ?? {}
+  if (phase === 'Succeeded' || phase === 'Failed')
+    return remove(`it ended (${reason ?? phase})`, backedOff(history, now))
+  if (specHash(live) !== specHash(desired)) return remove('its spec changed', { restarts: 0 })
+  const image = failingImage(desired, live)
+  if (image !== undefined) return remove(`it fails with the old image ${image}`, backedOff(history, now))
   return relabelled(desired, live) ?? { do: 'nothing' }
+}
+
+function specHash(pod: KubeObject): string | undefined {
+  return pod.metadata.annotations?.[annotationKeys.specHash]
 }
 
 /** The image of a container that fails while the operator by now has another one for it, such as after its own upgrade. */

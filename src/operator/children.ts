@@ -3,7 +3,7 @@
 
 import { difference } from './difference.ts'
 import { COMPANION } from './desired/companion.ts'
-import type { DesiredDeployment } from './desired/worker.ts'
+import { withCompanionImage, type DesiredDeployment } from './desired/worker.ts'
 import { ApiError, messageOf } from './errors.ts'
 import type { Cache } from './kube/cache.ts'
 import type { KubeClient } from './kube/client.ts'
@@ -42,7 +42,8 @@ export class Children {
     const outcome = await this.#write(desired, cache, 'changed')
     const after = cache.get(key)
     // Fields that the API server drops or rewrites would else be applied for ever.
-    if (after && difference(desired, after, FIELD_MANAGER) !== undefined) this.#settled.set(key, { wanted, version: versionOf(after) })
+    if (after && difference(desired, after, FIELD_MANAGER) !== undefined)
+      this.#settled.set(key, { wanted, version: versionOf(after) })
     else this.#settled.delete(key)
     return outcome
   }
@@ -66,7 +67,7 @@ export class Children {
       await this.scale(cache.get(keyOf(desired)) ?? typed, replicas)
       return outcome
     }
-    const kept = companionFails ? desired : withCompanionImage(desired, live)
+    const kept = companionFails ? desired : withCompanionImage(desired, companionImage(live))
     if (live && difference(kept, live, FIELD_MANAGER) === undefined) return 'unchanged'
     return this.ensure(queue, typed, cache)
   }
@@ -104,10 +105,16 @@ export class Children {
 /** Why the object can not be ours; undefined when it is, or can be. */
 export function strangerSentence(queue: TaskQueue, live: KubeObject): string | undefined {
   const { kind, metadata } = live
-  if (metadata.deletionTimestamp !== undefined) return `${kind} ${metadata.name} is still being deleted; it is made anew when it is gone.`
+  if (metadata.deletionTimestamp !== undefined)
+    return `${kind} ${metadata.name} is still being deleted; it is made anew when it is gone.`
   const owner = metadata.ownerReferences?.find((reference) => reference.controller === true)
   // A volume that was retained has no owner and is taken up again.
-  if (!owner && kind === 'PersistentVolumeClaim' && metadata.labels?.['taskqueue.dev/taskqueue'] === queue.metadata.name) return undefined
+  if (
+    !owner &&
+    kind === 'PersistentVolumeClaim' &&
+    metadata.labels?.['taskqueue.dev/taskqueue'] === queue.metadata.name
+  )
+    return undefined
   if (owner?.uid === queue.metadata.uid) return undefined
   const whose = owner ? `belongs to ${owner.kind} ${owner.name}` : 'was not made by the operator'
   return `A ${kind} named ${metadata.name} exists and ${whose}: it is left alone. Delete it, or rename the TaskQueue or the pool.`
@@ -119,12 +126,9 @@ export function refusalSentence(object: KubeObject, error: unknown): string | un
   return `${object.kind} ${object.metadata.name} was refused by the API server: ${messageOf(error.explanation)}`
 }
 
-function withCompanionImage(desired: DesiredDeployment, live: LiveDeployment | undefined): DesiredDeployment {
-  const image = live?.spec.template.spec.initContainers?.find((container) => container.name === COMPANION)?.image
-  const { template } = desired.spec
-  if (image === undefined || !template.spec?.initContainers) return desired
-  const initContainers = template.spec.initContainers.map((c) => (c.name === COMPANION ? { ...c, image } : c))
-  return { ...desired, spec: { ...desired.spec, template: { ...template, spec: { ...template.spec, initContainers } } } }
+/** The companion's image in a live Deployment. */
+function companionImage(live: LiveDeployment | undefined): string | undefined {
+  return live?.spec.template.spec.initContainers?.find((container) => container.name === COMPANION)?.image
 }
 
 function ownsReplicas(live: LiveDeployment): boolean {

@@ -47,7 +47,8 @@ export function eventfulFindings(findings: readonly Finding[], before: readonly 
     return known.status !== finding.status || known.reason !== finding.reason
   })
   return changed.filter(
-    (finding) => finding.type !== 'Ready' || !changed.some((other) => other !== finding && other.reason === finding.reason),
+    (finding) =>
+      finding.type !== 'Ready' || !changed.some((other) => other !== finding && other.reason === finding.reason),
   )
 }
 

@@ -8,12 +8,29 @@ import { EventRecorder } from './events.ts'
 import { BrokerInspector } from './inspect/inspector.ts'
 import { Cache } from './kube/cache.ts'
 import type { KubeClient } from './kube/client.ts'
-import { configMaps, deployments, pathOf, pods, secrets, taskQueues, volumeClaims, events, type Resource } from './kube/resources.ts'
+import {
+  configMaps,
+  deployments,
+  pathOf,
+  pods,
+  secrets,
+  taskQueues,
+  volumeClaims,
+  events,
+  type Resource,
+} from './kube/resources.ts'
 import { Watch } from './kube/watch.ts'
 import { Workqueue } from './kube/workqueue.ts'
 import type { OperatorMetrics } from './metrics.ts'
 import type { DesiredVolumeClaim } from './desired/volume.ts'
-import { controllerOf, keyOf, type KubeObject, type LiveConfigMap, type LiveDeployment, type LivePod } from './objects.ts'
+import {
+  controllerOf,
+  keyOf,
+  type KubeObject,
+  type LiveConfigMap,
+  type LiveDeployment,
+  type LivePod,
+} from './objects.ts'
 import { Reconciler, type Caches } from './reconcile.ts'
 import type { Settings } from './settings.ts'
 import type { TaskQueue } from './taskqueue.ts'
@@ -45,7 +62,11 @@ export class Controller {
       configMaps: new Cache<LiveConfigMap>(ownerKey, enqueue),
       volumeClaims: new Cache<DesiredVolumeClaim>(ownerKey, enqueue),
     }
-    this.#inspector = new BrokerInspector((namespace, name, key) => readSecret(client, namespace, name, key), enqueue, clock)
+    this.#inspector = new BrokerInspector(
+      (namespace, name, key) => readSecret(client, namespace, name, key),
+      enqueue,
+      clock,
+    )
     const recorder = new EventRecorder(
       async (event) => {
         await client.json('POST', pathOf(events, event.metadata.namespace), { body: event })
@@ -112,7 +133,12 @@ export class Controller {
     await this.#queue.stop()
   }
 
-  #watch<T extends KubeObject>(resource: Resource, cache: Cache<T>, namespace: string, labelSelector?: string): Watch<T> {
+  #watch<T extends KubeObject>(
+    resource: Resource,
+    cache: Cache<T>,
+    namespace: string,
+    labelSelector?: string,
+  ): Watch<T> {
     const target = { resource, namespace, ...(labelSelector === undefined ? {} : { labelSelector }) }
     return new Watch(this.#client, target, cache, this.#clock, (message) => {
       this.#metrics.watchTroubles.inc()
@@ -128,7 +154,12 @@ function ownerKey(object: KubeObject): string | undefined {
   return name === undefined ? undefined : `${object.metadata.namespace ?? ''}/${name}`
 }
 
-async function readSecret(client: KubeClient, namespace: string, name: string, key: string): Promise<string | undefined> {
+async function readSecret(
+  client: KubeClient,
+  namespace: string,
+  name: string,
+  key: string,
+): Promise<string | undefined> {
   const secret = await client.get<KubeObject & { data?: Record<string, string> }>(secrets, namespace, name)
   const value = secret?.data?.[key]
   return value === undefined ? undefined : Buffer.from(value, 'base64').toString('utf8')

@@ -43,19 +43,32 @@ function writable(object: KubeObject): Json {
 function missing(desired: unknown, live: unknown, field: string, path: string): string | undefined {
   if (desired === undefined || desired === null) return undefined
   if (Array.isArray(desired)) return missingInList(desired, live, field, path)
-  if (isMap(desired)) {
-    if (!isMap(live)) return Object.keys(desired).length === 0 && live === undefined && field !== 'emptyDir' ? undefined : path
-    for (const [name, value] of Object.entries(desired)) {
-      const inner = quantityMaps.has(field)
-        ? sameQuantity(value, live[name]) ? undefined : `${path}.${name}`
-        : missing(value, live[name], name, `${path}.${name}`)
-      if (inner !== undefined) return inner
-    }
-    return undefined
+  if (isMap(desired)) return missingInMap(desired, live, field, path)
+  const same = desired === live || isZero(desired, live) || (field === 'storage' && sameQuantity(desired, live))
+  return same ? undefined : path
+}
+
+/** The API server leaves out fields that hold their type's zero. */
+function isZero(desired: unknown, live: unknown): boolean {
+  return live === undefined && (desired === '' || desired === 0 || desired === false)
+}
+
+function missingInMap(desired: Json, live: unknown, field: string, path: string): string | undefined {
+  if (!isMap(live)) {
+    // An empty map is the same as none, but for the one that chooses a kind of volume.
+    const none = live === undefined && Object.keys(desired).length === 0 && field !== 'emptyDir'
+    return none ? undefined : path
   }
-  // The API server leaves out fields that hold their type's zero.
-  if (live === undefined && (desired === '' || desired === 0 || desired === false)) return undefined
-  return desired === live ? undefined : field === 'storage' && sameQuantity(desired, live) ? undefined : path
+  for (const [name, value] of Object.entries(desired)) {
+    const at = `${path}.${name}`
+    if (quantityMaps.has(field)) {
+      if (!sameQuantity(value, live[name])) return at
+      continue
+    }
+    const inner = missing(value, live[name], name, at)
+    if (inner !== undefined) return inner
+  }
+  return undefined
 }
 
 function missingInList(desired: unknown[], live: unknown, field: string, path: string): string | undefined {
@@ -72,7 +85,7 @@ function missingInList(desired: unknown[], live: unknown, field: string, path: s
   }
   for (const item of desired) {
     if (!isMap(item)) return path
-    const twin = live.find((other) => isMap(other) && other[key] === item[key])
+    const twin: unknown = live.find((other) => isMap(other) && other[key] === item[key])
     const inner = missing(item, twin ?? null, '', `${path}[${String(item[key])}]`)
     if (inner !== undefined) return inner
   }
@@ -106,7 +119,9 @@ function itemByKeys(list: unknown, keysJson: string): unknown {
   if (!Array.isArray(list)) return undefined
   const keys = Object.entries(JSON.parse(keysJson) as Json)
   // A key that the server filled in by default (a port's protocol) may be absent in what we wrote.
-  return list.find((item) => isMap(item) && keys.every(([key, value]) => item[key] === undefined || item[key] === value))
+  return list.find(
+    (item) => isMap(item) && keys.every(([key, value]) => item[key] === undefined || item[key] === value),
+  )
 }
 
 const suffixes: Record<string, number> = {

@@ -67,7 +67,10 @@ export class EventRecorder {
     return {
       apiVersion: 'v1',
       kind: 'Event',
-      metadata: { name: `${name}.${at.getTime().toString(16)}${this.#counter.toString(16).padStart(4, '0')}`, namespace },
+      metadata: {
+        name: `${name}.${at.getTime().toString(16)}${this.#counter.toString(16).padStart(4, '0')}`,
+        namespace,
+      },
       involvedObject: { apiVersion: about.apiVersion, kind: about.kind, name, namespace, uid, resourceVersion },
       reason: note.reason,
       message: note.message.slice(0, MAX_MESSAGE),

@@ -29,7 +29,10 @@ async function main(): Promise<number> {
       ? { ready: true, message: 'leading' }
       : { ready: false, message: 'leading, the caches are not in sync yet' }
   })
-  log.info({ server: client.server, port, namespaces: settings.namespaces, identity: settings.identity }, 'Operator started')
+  log.info(
+    { server: client.server, port, namespaces: settings.namespaces, identity: settings.identity },
+    'Operator started',
+  )
 
   const stop = new AbortController()
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -45,7 +48,6 @@ async function main(): Promise<number> {
     { namespace: settings.leaseNamespace, name: 'taskqueue-operator', identity: settings.identity },
     (message) => log.warn(message),
   )
-  let outcome: 'ended' | 'lost' = 'ended'
   try {
     await lease.acquire(stop.signal)
     leading = true
@@ -54,7 +56,7 @@ async function main(): Promise<number> {
     controller = new Controller(client, settings, systemClock, log, metrics)
     const work = new AbortController()
     const running = controller.run(work.signal)
-    outcome = await lease.hold(stop.signal)
+    const outcome = await lease.hold(stop.signal)
     work.abort()
     if (outcome === 'lost') {
       // Another may lead already: whatever is still under way must not finish.

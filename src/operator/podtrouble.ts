@@ -37,7 +37,10 @@ function containerTrouble(pod: string, container: ContainerStatusSeen): PodTroub
   }
   const ended = container.state?.terminated
   if (ended && ended.exitCode !== 0) {
-    return { reason: ended.reason ?? 'Error', message: `${where} ended with exit code ${ended.exitCode ?? '?'}: see kubectl logs ${pod}` }
+    return {
+      reason: ended.reason ?? 'Error',
+      message: `${where} ended with exit code ${ended.exitCode ?? '?'}: see kubectl logs ${pod}`,
+    }
   }
   return undefined
 }

@@ -7,11 +7,11 @@ import { Children, FIELD_MANAGER, isOwn, refusalSentence, strangerSentence, type
 import type { Clock } from './clock.ts'
 import { eventfulFindings, isBad } from './conditions.ts'
 import { BEAT } from './desired/beat.ts'
-import { desiredOf, type Desired, type OperatorInputs } from './desired/index.ts'
+import { desiredOf, type Desired } from './desired/index.ts'
+import type { OperatorInputs, OverlayPolicy } from './desired/inputs.ts'
 import { COMPANION } from './desired/companion.ts'
 import { annotationKeys, labelKeys, names } from './desired/names.ts'
 import { queuesOf } from './desired/environment.ts'
-import type { OverlayPolicy } from './desired/refusals.ts'
 import { schedulesHash } from './desired/schedules.ts'
 import type { DesiredVolumeClaim } from './desired/volume.ts'
 import { WORKER } from './desired/worker.ts'
@@ -22,7 +22,14 @@ import type { Cache } from './kube/cache.ts'
 import type { KubeClient } from './kube/client.ts'
 import { pods as podResource, taskQueues } from './kube/resources.ts'
 import type { Outcome } from './kube/workqueue.ts'
-import { keyOf, type Condition, type KubeObject, type LiveConfigMap, type LiveDeployment, type LivePod } from './objects.ts'
+import {
+  keyOf,
+  type Condition,
+  type KubeObject,
+  type LiveConfigMap,
+  type LiveDeployment,
+  type LivePod,
+} from './objects.ts'
 import { isFailing } from './podtrouble.ts'
 import { isReady, statusOf, type Situation } from './status.ts'
 import type { TaskQueue, TaskQueueStatus, WorkerPool } from './taskqueue.ts'
@@ -93,7 +100,8 @@ export class Reconciler {
     }
 
     if (desired.volumeClaim) note(await this.#ensureClaim(queue, desired.volumeClaim), desired.volumeClaim)
-    if (desired.schedules) note(await this.#children.ensure(queue, desired.schedules, this.#caches.configMaps), desired.schedules)
+    if (desired.schedules)
+      note(await this.#children.ensure(queue, desired.schedules, this.#caches.configMaps), desired.schedules)
     const { wanted, suspendedReplicas } = await this.#ensureWorkers(queue, key, desired, note)
     const beat = await this.#ensureBeat(queue, desired)
     await this.#removeOrphans(queue, key, desired)
@@ -155,7 +163,11 @@ export class Reconciler {
       if (own && scaling.replicas !== undefined && own.metadata.deletionTimestamp === undefined) {
         const from = own.spec.replicas
         if ((await this.#children.scale(own, scaling.replicas)) && from !== scaling.replicas) {
-          this.#tell(queue, 'Scaled', `Scaled pool ${pool.name} from ${from ?? 1} to ${scaling.replicas} pods: ${scaling.why}.`)
+          this.#tell(
+            queue,
+            'Scaled',
+            `Scaled pool ${pool.name} from ${from ?? 1} to ${scaling.replicas} pods: ${scaling.why}.`,
+          )
         }
       }
       const built = desired.deployments.find((d) => d.metadata.name === names.deployment(queue, pool))
@@ -214,7 +226,13 @@ export class Reconciler {
     const blocked = desired.templateProblems.length > 0
     const action: BeatAction = blocked
       ? { do: 'nothing' }
-      : nextBeatAction({ queueUid: queue.metadata.uid ?? '', desired: withSchedules(desired), live, history, now: this.#clock.now() })
+      : nextBeatAction({
+          queueUid: queue.metadata.uid ?? '',
+          desired: withSchedules(desired),
+          live,
+          history,
+          now: this.#clock.now(),
+        })
     switch (action.do) {
       case 'nothing':
         return { live, history }
@@ -228,7 +246,13 @@ export class Reconciler {
         return { live: this.#caches.pods.get(podKey), history: action.history, againMs: TERMINATING_CHECK_MS }
       case 'relabel': {
         const patch = { metadata: { labels: action.labels, annotations: action.annotations } }
-        const after = await this.#client.mergePatch<LivePod>(podResource, namespace, names.beatPod(queue), patch, FIELD_MANAGER)
+        const after = await this.#client.mergePatch<LivePod>(
+          podResource,
+          namespace,
+          names.beatPod(queue),
+          patch,
+          FIELD_MANAGER,
+        )
         this.#caches.pods.upsert(after)
         return { live: after, history }
       }
@@ -247,12 +271,13 @@ export class Reconciler {
     const other = await this.#client.get<LivePod>(podResource, namespace, name)
     if (other) {
       const stranger = strangerSentence(queue, other)
-      if (stranger !== undefined) return { live: undefined, history: before, refusal: stranger, againMs: REFUSED_RETRY_MS }
+      if (stranger !== undefined)
+        return { live: undefined, history: before, refusal: stranger, againMs: REFUSED_RETRY_MS }
       this.#caches.pods.upsert(other)
       return { live: other, history: before }
     }
     try {
-      const created = await this.#client.create(action.pod as unknown as LivePod, FIELD_MANAGER)
+      const created = await this.#client.create(action.pod, FIELD_MANAGER)
       this.#caches.pods.upsert(created)
       this.#tell(queue, 'BeatCreated', `Created beat Pod ${name}.`)
       return { live: created, history: action.history }
@@ -267,7 +292,9 @@ export class Reconciler {
   async #removeOrphans(queue: TaskQueue, key: string, desired: Desired): Promise<void> {
     if (desired.templateProblems.length > 0) return
     const keep = new Set(
-      [...desired.deployments, desired.schedules, desired.volumeClaim].flatMap((o) => (o ? `${o.kind}/${o.metadata.name}` : [])),
+      [...desired.deployments, desired.schedules, desired.volumeClaim].flatMap((o) =>
+        o ? `${o.kind}/${o.metadata.name}` : [],
+      ),
     )
     const { deployments, configMaps, volumeClaims } = this.#caches
     const owned: KubeObject[] = [...deployments.ownedBy(key), ...configMaps.ownedBy(key), ...volumeClaims.ownedBy(key)]
@@ -334,5 +361,8 @@ function sameJson(a: unknown, b: unknown): boolean {
   if (a === b) return true
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
   const [left, right] = [Object.entries(a), Object.entries(b)]
-  return left.length === right.length && left.every(([key, value]) => key in b && sameJson(value, (b as Record<string, unknown>)[key]))
+  return (
+    left.length === right.length &&
+    left.every(([key, value]) => key in b && sameJson(value, (b as Record<string, unknown>)[key]))
+  )
 }

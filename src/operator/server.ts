@@ -10,12 +10,16 @@ export interface Readiness {
 }
 
 /** Listens at once; resolves with the port. */
-export async function serve(port: number, registry: Registry, readiness: () => Readiness): Promise<{ server: Server; port: number }> {
+export async function serve(
+  port: number,
+  registry: Registry,
+  readiness: () => Readiness,
+): Promise<{ server: Server; port: number }> {
   const server = createServer((request, response) => {
     const answer = (status: number, text: string, type = 'text/plain; charset=utf-8'): void => {
       response.writeHead(status, { 'content-type': type }).end(text)
     }
-    switch (request.url?.split('?')[0]) {
+    switch (request.url?.split('?')[0] ?? '/') {
       case '/livez':
         answer(200, 'ok\n')
         break

@@ -30,7 +30,8 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
   const leaseNamespace = env.TASKQUEUE_OPERATOR_NAMESPACE ?? 'default'
   return {
     image,
-    imagePullPolicy: env.TASKQUEUE_OPERATOR_IMAGE_PULL_POLICY === '' ? undefined : env.TASKQUEUE_OPERATOR_IMAGE_PULL_POLICY,
+    imagePullPolicy:
+      env.TASKQUEUE_OPERATOR_IMAGE_PULL_POLICY === '' ? undefined : env.TASKQUEUE_OPERATOR_IMAGE_PULL_POLICY,
     namespaces: (env.TASKQUEUE_OPERATOR_WATCH_NAMESPACES ?? '').split(',').filter((name) => name !== ''),
     leaseNamespace,
     identity: env.TASKQUEUE_OPERATOR_IDENTITY ?? `${hostname()}_${process.pid}`,
@@ -53,6 +54,7 @@ function integer(env: NodeJS.ProcessEnv, name: string, otherwise: number, min: n
 function boolean(env: NodeJS.ProcessEnv, name: string, otherwise: boolean): boolean {
   const text = env[name] ?? ''
   if (text === '') return otherwise
-  if (text !== 'true' && text !== 'false') throw new OperatorError('SettingInvalid', `${name} is "${text}": give true or false.`)
+  if (text !== 'true' && text !== 'false')
+    throw new OperatorError('SettingInvalid', `${name} is "${text}": give true or false.`)
   return text === 'true'
 }

@@ -48,9 +48,15 @@ function skewText(offset: number): string {
 export function clockFinding(queue: TaskQueue, skew: Skew): Finding {
   const type = 'ClockSynchronized'
   const { mode, maxSkewSeconds, onSkew } = queue.spec.clockSync
-  if (mode === 'Off') return { type, status: 'Unknown', reason: 'Off', message: 'spec.clockSync.mode is Off: clocks are not measured.' }
+  if (mode === 'Off')
+    return { type, status: 'Unknown', reason: 'Off', message: 'spec.clockSync.mode is Off: clocks are not measured.' }
   if (skew.offsetSeconds === undefined) {
-    return { type, status: 'Unknown', reason: 'NotMeasured', message: 'No pod has measured its clock against the broker yet.' }
+    return {
+      type,
+      status: 'Unknown',
+      reason: 'NotMeasured',
+      message: 'No pod has measured its clock against the broker yet.',
+    }
   }
   const limit = `the limit is ${maxSkewSeconds}s`
   if (Math.abs(skew.offsetSeconds) <= maxSkewSeconds) {

@@ -8,7 +8,7 @@ import { queuesOf } from './desired/environment.ts'
 import { names } from './desired/names.ts'
 import type { BeatHistory } from './beatpod.ts'
 import type { BrokerObservation } from './inspect/observation.ts'
-import type { Condition, LiveDeployment, LivePod } from './objects.ts'
+import type { LiveDeployment, LivePod } from './objects.ts'
 import { podTrouble, type PodTrouble } from './podtrouble.ts'
 import { schedulesHash } from './desired/schedules.ts'
 import type { TaskQueue, TaskQueueStatus, WorkerPool } from './taskqueue.ts'
@@ -57,7 +57,7 @@ export function statusOf(situation: Situation): { status: TaskQueueStatus; findi
       ...(hash === undefined ? {} : { schedulesHash: hash }),
     },
     clock: { skew: skew.text, ...(skew.pod === undefined ? {} : { pod: skew.pod }) },
-    conditions: conditionsFrom(findings, (queue.status?.conditions ?? []) as Condition[], generation, situation.now),
+    conditions: conditionsFrom(findings, queue.status?.conditions ?? [], generation, situation.now),
   }
   return { status, findings }
 }
@@ -116,7 +116,12 @@ const needed: readonly Finding['type'][] = ['SchedulesOnTime', 'BrokerReachable'
 function readyFinding(situation: Situation, parts: readonly Finding[]): Finding {
   const refusals = situation.desired.templateProblems
   if (refusals.length > 0) {
-    return { type: 'Ready', status: 'False', reason: 'PodTemplateRefused', message: `${refusals.join(' ')} What runs is left as it is.` }
+    return {
+      type: 'Ready',
+      status: 'False',
+      reason: 'PodTemplateRefused',
+      message: `${refusals.join(' ')} What runs is left as it is.`,
+    }
   }
   if (situation.refused.length > 0) {
     return { type: 'Ready', status: 'False', reason: 'ApplyRefused', message: situation.refused.join(' ') }
@@ -128,7 +133,12 @@ function readyFinding(situation: Situation, parts: readonly Finding[]): Finding 
   const unknown = first('Unknown')
   if (unknown) return { type: 'Ready', status: 'Unknown', reason: unknown.reason, message: unknown.message }
   return situation.queue.spec.suspend
-    ? { type: 'Ready', status: 'True', reason: 'Suspended', message: 'Suspended as asked: set spec.suspend: false to go on.' }
+    ? {
+        type: 'Ready',
+        status: 'True',
+        reason: 'Suspended',
+        message: 'Suspended as asked: set spec.suspend: false to go on.',
+      }
     : { type: 'Ready', status: 'True', reason: 'AllPartsReady', message: 'Workers, beat and broker are ready.' }
 }
 
@@ -148,10 +158,21 @@ function workersFinding(situation: Situation, pools: readonly PoolStatus[]): Fin
   }
   const trouble = poolTrouble(situation, [...short, ...stale])
   const figures = short.map((pool) => `pool ${pool.name} has ${pool.ready} of ${pool.wanted} pods ready`).join(', ')
-  if (trouble) return { type, status: 'False', reason: trouble.reason, message: `${trouble.message}${figures === '' ? '' : ` (${figures})`}` }
+  if (trouble)
+    return {
+      type,
+      status: 'False',
+      reason: trouble.reason,
+      message: `${trouble.message}${figures === '' ? '' : ` (${figures})`}`,
+    }
   const message = figures === '' ? 'New pods are replacing old ones.' : `${figures}: they are starting.`
   // While pods are replaced one by one, the old ones serve: nothing is missing.
-  return { type, status: short.length > 0 ? 'False' : 'True', reason: short.length > 0 ? 'Starting' : 'Rolling', message }
+  return {
+    type,
+    status: short.length > 0 ? 'False' : 'True',
+    reason: short.length > 0 ? 'Starting' : 'Rolling',
+    message,
+  }
 }
 
 function isRolling(deployment: LiveDeployment | undefined): boolean {
@@ -180,12 +201,15 @@ function poolTrouble(situation: Situation, pools: readonly PoolStatus[]): PodTro
 
 function queuesFinding({ broker, queue }: Situation, pools: readonly PoolStatus[]): Finding {
   const type = 'QueuesServed'
-  if (!broker?.reachable) return { type, status: 'Unknown', reason: 'BrokerUnreachable', message: 'The broker can not be asked for backlog.' }
+  if (!broker?.reachable)
+    return { type, status: 'Unknown', reason: 'BrokerUnreachable', message: 'The broker can not be asked for backlog.' }
   const served = new Set(pools.filter((pool) => pool.ready > 0).flatMap((pool) => pool.queues ?? []))
   const waiting = [...broker.queues].filter(([name, depth]) => depth.waiting > 0 && !served.has(name))
-  if (waiting.length === 0) return { type, status: 'True', reason: 'Served', message: 'Every queue with a backlog has a ready worker.' }
+  if (waiting.length === 0)
+    return { type, status: 'True', reason: 'Served', message: 'Every queue with a backlog has a ready worker.' }
   const list = waiting.map(([name, depth]) => `${name} (${depth.waiting})`).join(', ')
-  if (queue.spec.suspend) return { type, status: 'True', reason: 'Suspended', message: `Waiting while suspended: ${list}.` }
+  if (queue.spec.suspend)
+    return { type, status: 'True', reason: 'Suspended', message: `Waiting while suspended: ${list}.` }
   return {
     type,
     status: 'False',
@@ -201,10 +225,17 @@ function schedulesFinding({ desired, broker, pods, beatPod }: Situation): Findin
     return { type, status: 'False', reason: 'ScheduleInvalid', message }
   }
   const count = desired.schedules?.data ? 'Schedules can be read.' : 'There are no schedules.'
-  const beat = broker?.reachable ? broker.presence.find((p) => p.kind === 'beat' && p.podUid === beatPod?.metadata.uid) : undefined
+  const beat = broker?.reachable
+    ? broker.presence.find((p) => p.kind === 'beat' && p.podUid === beatPod?.metadata.uid)
+    : undefined
   const overdue = beat?.detail.overdue
   if (Array.isArray(overdue) && overdue.length > 0 && pods.length > 0) {
-    return { type, status: 'False', reason: 'Overdue', message: `Overdue: ${overdue.map(String).join(', ')}. See the log of the beat Pod.` }
+    return {
+      type,
+      status: 'False',
+      reason: 'Overdue',
+      message: `Overdue: ${overdue.map(String).join(', ')}. See the log of the beat Pod.`,
+    }
   }
   return { type, status: 'True', reason: 'Valid', message: count }
 }
@@ -215,13 +246,21 @@ function beatFinding(situation: Situation): Finding {
   const name = names.beatPod(queue)
   const unready = (reason: string, message: string): Finding => ({ type, status: 'False', reason, message })
   if (queue.spec.suspend) {
-    return { type, status: 'True', reason: 'Suspended', message: 'Beat is stopped while the TaskQueue is suspended; its volume stays.' }
+    return {
+      type,
+      status: 'True',
+      reason: 'Suspended',
+      message: 'Beat is stopped while the TaskQueue is suspended; its volume stays.',
+    }
   }
   if (beatRefusal !== undefined) return unready('NameTaken', beatRefusal)
   if (!beatPod) {
     const wait = beatHistory.notBefore && beatHistory.notBefore > situation.now
     return wait
-      ? unready('BackOff', `Pod ${name} ended ${beatHistory.restarts} times in a row and is made anew at ${seconds(beatHistory.notBefore ?? situation.now)}.`)
+      ? unready(
+          'BackOff',
+          `Pod ${name} ended ${beatHistory.restarts} times in a row and is made anew at ${seconds(beatHistory.notBefore ?? situation.now)}.`,
+        )
       : unready('Creating', `Pod ${name} is being made.`)
   }
   if (beatPod.metadata.deletionTimestamp !== undefined) return terminating(situation, beatPod)
@@ -229,7 +268,12 @@ function beatFinding(situation: Situation): Finding {
     const waiting = desired.beatImageWaiting
     return waiting === undefined
       ? { type, status: 'True', reason: 'Running', message: `Pod ${name} is ready.` }
-      : { type, status: 'True', reason: 'ImageNotProven', message: `Pod ${name} is ready on its old image; it takes ${waiting} once a worker pod ran Ready on it.` }
+      : {
+          type,
+          status: 'True',
+          reason: 'ImageNotProven',
+          message: `Pod ${name} is ready on its old image; it takes ${waiting} once a worker pod ran Ready on it.`,
+        }
   }
   const trouble = podTrouble(beatPod)
   return trouble ? unready(trouble.reason, trouble.message) : unready('Starting', `Pod ${name} is not ready yet.`)
@@ -240,7 +284,12 @@ function terminating(situation: Situation, pod: LivePod): Finding {
   const overdueMs = situation.now.getTime() - since.getTime()
   const name = pod.metadata.name
   if (overdueMs <= 15_000) {
-    return { type: 'BeatReady', status: 'False', reason: 'Terminating', message: `The old Pod ${name} is ending; the new one follows.` }
+    return {
+      type: 'BeatReady',
+      status: 'False',
+      reason: 'Terminating',
+      message: `The old Pod ${name} is ending; the new one follows.`,
+    }
   }
   const node = pod.spec.nodeName ?? 'its node'
   return {

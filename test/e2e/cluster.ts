@@ -4,7 +4,7 @@
 import type { TestProject } from 'vitest/node'
 import { example, installOperator, OPERATOR_NAMESPACE, waitReady } from '../../deploy/demo/install.ts'
 import { Kubectl } from '../../deploy/demo/kubectl.ts'
-import { projectImages } from '../../deploy/images.ts'
+import { archives, projectImages } from '../../deploy/images.ts'
 import { clusterEnvironment, openCluster } from '../../deploy/local/cluster.ts'
 import { Stages } from '../../deploy/local/stage.ts'
 
@@ -26,8 +26,10 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const env = await clusterEnvironment(cluster, stages)
   const kubectl = new Kubectl(env)
   const images = await projectImages(stages)
-  await cluster.load(Object.values(images).map((image) => image.archive))
-  await stages.run(`operator by helm into ${OPERATOR_NAMESPACE}`, () => installOperator(kubectl, images.operator.reference))
+  await cluster.load(archives(images))
+  await stages.run(`operator by helm into ${OPERATOR_NAMESPACE}`, () =>
+    installOperator(kubectl, images.operator.reference),
+  )
   await stages.run(`examples in namespace ${NAMESPACE}`, async () => {
     await removeNamespace(kubectl)
     for (const name of ['redis', 'orders', 'reports'] as const) await kubectl.apply(inNamespace(example(name, images)))
@@ -52,5 +54,7 @@ async function removeNamespace(kubectl: Kubectl): Promise<void> {
 }
 
 function inNamespace(manifest: string): string {
-  return manifest.replaceAll('namespace: demo', `namespace: ${NAMESPACE}`).replace('name: demo\n', `name: ${NAMESPACE}\n`)
+  return manifest
+    .replaceAll('namespace: demo', `namespace: ${NAMESPACE}`)
+    .replace('name: demo\n', `name: ${NAMESPACE}\n`)
 }

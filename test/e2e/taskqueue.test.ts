@@ -43,7 +43,7 @@ async function condition(name: string, type: string, status: string, deadlineMs 
     async () => {
       const found = (await queue(name)).status?.conditions?.find((c) => c.type === type)
       if (found?.status !== status) throw new Error(`${type} of ${name} is ${JSON.stringify(found)}`)
-      return found as Condition
+      return found
     },
     deadlineMs,
     500,
@@ -56,12 +56,16 @@ async function run(task: string, args: unknown[], queueName: string, timeoutSeco
 
 describe('kubectl get taskqueues', () => {
   it('shows READY, WORKERS, BACKLOG, BEAT, SKEW and AGE', async () => {
-    await eventually(async () => {
-      const lines = (await kubectl.run('get', 'tq', ...inE2e)).trim().split('\n')
-      expect(lines[0]?.split(/\s+/)).toEqual(['NAME', 'READY', 'WORKERS', 'BACKLOG', 'BEAT', 'SKEW', 'AGE'])
-      expect(lines[1]).toMatch(/^orders\s+True\s+2\/2\s+\d+\s+Ready\s+<0\.25s\s/)
-      expect(lines[2]).toMatch(/^reports\s+True\s+1\/1\s+\d+\s+Ready\s+<0\.25s\s/)
-    }, 60_000, 1_000)
+    await eventually(
+      async () => {
+        const lines = (await kubectl.run('get', 'tq', ...inE2e)).trim().split('\n')
+        expect(lines[0]?.split(/\s+/)).toEqual(['NAME', 'READY', 'WORKERS', 'BACKLOG', 'BEAT', 'SKEW', 'AGE'])
+        expect(lines[1]).toMatch(/^orders\s+True\s+2\/2\s+\d+\s+Ready\s+<0\.25s\s/)
+        expect(lines[2]).toMatch(/^reports\s+True\s+1\/1\s+\d+\s+Ready\s+<0\.25s\s/)
+      },
+      60_000,
+      1_000,
+    )
   })
 })
 
@@ -84,7 +88,9 @@ describe('jobs', () => {
   })
 
   it('all finish although a worker pod is deleted in the middle of them', async () => {
-    const jobs = Array.from({ length: 60 }, (_, i) => run('orders.charge', [`k-${i}`, { millis: i % 6 === 0 ? 5000 : 100 }], 'orders', 90))
+    const jobs = Array.from({ length: 60 }, (_, i) =>
+      run('orders.charge', [`k-${i}`, { millis: i % 6 === 0 ? 5000 : 100 }], 'orders', 90),
+    )
     const victim = (await workers('orders'))[0]
     await kubectl.run('delete', 'pod', victim?.metadata.name ?? '', ...inE2e, '--grace-period=0', '--force')
     expect(await Promise.all(jobs)).toHaveLength(60)
@@ -95,48 +101,81 @@ describe('jobs', () => {
 describe('beat', () => {
   it('fires the declared schedule, every slot once, and Celery beat fires its own', async () => {
     const slots = async (): Promise<number[]> => {
-      const logs = await kubectl.run('logs', ...inE2e, '--selector', 'taskqueue.dev/taskqueue=orders,taskqueue.dev/pool=default', '--container', 'worker', '--tail=-1')
+      const logs = await kubectl.run(
+        'logs',
+        ...inE2e,
+        '--selector',
+        'taskqueue.dev/taskqueue=orders,taskqueue.dev/pool=default',
+        '--container',
+        'worker',
+        '--tail=-1',
+      )
       const lines = logs.split('\n').filter((line) => line.includes('swept abandoned carts'))
       return lines.map((line) => (JSON.parse(line) as { scheduledFor: number }).scheduledFor)
     }
-    const seen = await eventually(async () => {
-      const found = await slots()
-      expect(found.length).toBeGreaterThanOrEqual(3)
-      return found
-    }, 60_000, 1_000)
+    const seen = await eventually(
+      async () => {
+        const found = await slots()
+        expect(found.length).toBeGreaterThanOrEqual(3)
+        return found
+      },
+      60_000,
+      1_000,
+    )
     expect(new Set(seen).size).toBe(seen.length)
     expect(seen.every((slot) => slot % 5_000 === 0)).toBe(true)
-    await eventually(async () => {
-      expect(await kubectl.run('logs', 'reports-beat', ...inE2e, '--container', 'beat')).toContain('Sending due task refresh')
-    }, 60_000, 1_000)
+    await eventually(
+      async () => {
+        expect(await kubectl.run('logs', 'reports-beat', ...inE2e, '--container', 'beat')).toContain(
+          'Sending due task refresh',
+        )
+      },
+      60_000,
+      1_000,
+    )
   })
 
   it('is made anew, once, with its volume, when its Pod is deleted', async () => {
     const before = await pod('orders-beat')
     await kubectl.run('delete', 'pod', 'orders-beat', ...inE2e)
-    const after = await eventually(async () => {
-      const now = await pod('orders-beat')
-      expect(now.metadata.uid).not.toBe(before.metadata.uid)
-      return now
-    }, 60_000, 500)
+    const after = await eventually(
+      async () => {
+        const now = await pod('orders-beat')
+        expect(now.metadata.uid).not.toBe(before.metadata.uid)
+        return now
+      },
+      60_000,
+      500,
+    )
     await condition('orders', 'BeatReady', 'True')
     expect((await pod('orders-beat')).metadata.uid).toBe(after.metadata.uid)
     expect(JSON.stringify(after.spec)).toContain('"claimName":"orders-beat"')
   })
 
   it('has restartPolicy OnFailure and no liveness probe, and can write its schedule file', async () => {
-    const spec = (await kubectl.json<{ spec: { restartPolicy: string; containers: Record<string, unknown>[] } }>('get', 'pod', 'reports-beat', ...inE2e)).spec
+    const spec = (
+      await kubectl.json<{ spec: { restartPolicy: string; containers: Record<string, unknown>[] } }>(
+        'get',
+        'pod',
+        'reports-beat',
+        ...inE2e,
+      )
+    ).spec
     expect(spec.restartPolicy).toBe('OnFailure')
     expect(spec.containers[0]).not.toHaveProperty('livenessProbe')
-    expect(await kubectl.run('exec', 'reports-beat', ...inE2e, '--container', 'beat', '--', 'ls', '/var/lib/taskqueue')).toContain('celerybeat-schedule')
+    expect(
+      await kubectl.run('exec', 'reports-beat', ...inE2e, '--container', 'beat', '--', 'ls', '/var/lib/taskqueue'),
+    ).toContain('celerybeat-schedule')
   })
 })
 
 describe('the companion', () => {
   it('measures the clock against the broker and answers the ping of a Celery worker', async () => {
     const name = (await workers('reports'))[0]?.metadata.name ?? ''
-    const fetchFrom = (path: string): string => `fetch('http://127.0.0.1:9809${path}').then(async (r) => console.log(r.status, await r.text()))`
-    const ask = (path: string): Promise<string> => kubectl.run('exec', name, ...inE2e, '--container', 'companion', '--', 'node', '-e', fetchFrom(path))
+    const fetchFrom = (path: string): string =>
+      `fetch('http://127.0.0.1:9809${path}').then(async (r) => console.log(r.status, await r.text()))`
+    const ask = (path: string): Promise<string> =>
+      kubectl.run('exec', name, ...inE2e, '--container', 'companion', '--', 'node', '-e', fetchFrom(path))
     expect(await ask('/ping')).toMatch(/^200 celery@.*: pong/)
     const clock = JSON.parse((await ask('/clock')).replace(/^200 /, '')) as { broker: { offsetSeconds: number } | null }
     expect(Math.abs(clock.broker?.offsetSeconds ?? Number.NaN)).toBeLessThan(1)
@@ -186,11 +225,15 @@ describe('an image that can not be pulled', () => {
     const set = (value: string): Promise<string> =>
       kubectl.run('patch', 'taskqueue', 'reports', ...inE2e, '--type=merge', `--patch={"spec":{"image":"${value}"}}`)
     await set('taskqueue.local/no-such-image:1')
-    const told = await eventually(async () => {
-      const found = (await queue('reports')).status?.conditions?.find((c) => c.type === 'WorkersAvailable')
-      expect(found?.reason).toMatch(/^(ErrImagePull|ImagePullBackOff)$/)
-      return found
-    }, 60_000, 500)
+    const told = await eventually(
+      async () => {
+        const found = (await queue('reports')).status?.conditions?.find((c) => c.type === 'WorkersAvailable')
+        expect(found?.reason).toMatch(/^(ErrImagePull|ImagePullBackOff)$/)
+        return found
+      },
+      60_000,
+      500,
+    )
     expect(told?.message).toContain('no-such-image')
     expect((await pod('reports-beat')).metadata.uid).toBe(beat.metadata.uid)
     expect(await run('reports.build', ['still'], 'celery')).toMatchObject({ report: 'still' })
@@ -201,7 +244,13 @@ describe('an image that can not be pulled', () => {
 
 describe('the operator', () => {
   it('runs twice, leads once, and writes nothing while nothing changes', async () => {
-    const lease = await kubectl.json<{ spec: { holderIdentity: string } }>('get', 'lease', 'taskqueue-operator', '--namespace', OPERATOR_NAMESPACE)
+    const lease = await kubectl.json<{ spec: { holderIdentity: string } }>(
+      'get',
+      'lease',
+      'taskqueue-operator',
+      '--namespace',
+      OPERATOR_NAMESPACE,
+    )
     const listed = await kubectl.json<{ items: LivePod[] }>('get', 'pods', '--namespace', OPERATOR_NAMESPACE)
     expect(listed.items.filter((p) => p.status?.phase === 'Running')).toHaveLength(2)
     expect(listed.items.map((p) => p.metadata.name)).toContain(lease.spec.holderIdentity)
@@ -220,7 +269,15 @@ describe('the operator', () => {
 
   it('takes over within 20 s when the leader dies', async () => {
     const holder = async (): Promise<string> =>
-      (await kubectl.json<{ spec: { holderIdentity: string } }>('get', 'lease', 'taskqueue-operator', '--namespace', OPERATOR_NAMESPACE)).spec.holderIdentity
+      (
+        await kubectl.json<{ spec: { holderIdentity: string } }>(
+          'get',
+          'lease',
+          'taskqueue-operator',
+          '--namespace',
+          OPERATOR_NAMESPACE,
+        )
+      ).spec.holderIdentity
     const before = await holder()
     await kubectl.run('delete', 'pod', before, '--namespace', OPERATOR_NAMESPACE, '--grace-period=0', '--force')
     await eventually(async () => expect([before, '']).not.toContain(await holder()), 20_000, 250)
@@ -232,7 +289,8 @@ describe('the operator', () => {
 
 describe('the chart', () => {
   it('keeps the CRD on uninstall, unless told otherwise', async () => {
-    const render = (...set: string[]): Promise<string> => kubectl.helm('template', 'x', 'charts/taskqueue-operator', ...set.flatMap((s) => ['--set', s]))
+    const render = (...set: string[]): Promise<string> =>
+      kubectl.helm('template', 'x', 'charts/taskqueue-operator', ...set.flatMap((s) => ['--set', s]))
     expect(await render()).toContain('helm.sh/resource-policy: keep')
     expect(await render('crds.keep=false')).not.toContain('helm.sh/resource-policy')
     expect(await render('crds.install=false')).not.toContain('kind: CustomResourceDefinition')
@@ -245,6 +303,8 @@ describe('the chart', () => {
   })
 
   it('refuses a value that it does not know', async () => {
-    await expect(kubectl.helm('template', 'x', 'charts/taskqueue-operator', '--set', 'replica=3')).rejects.toThrow(/replica/)
+    await expect(kubectl.helm('template', 'x', 'charts/taskqueue-operator', '--set', 'replica=3')).rejects.toThrow(
+      /replica/,
+    )
   })
 })

@@ -11,7 +11,8 @@ export const charge = app.task(
   'orders.charge',
   { maxRetries: 5, retryBackoffSeconds: 1 },
   async (ctx, orderId: string, options: { failFirst?: number; millis?: number } = {}) => {
-    if (ctx.attempt <= (options.failFirst ?? 0)) throw new Error(`The payment provider is busy (attempt ${ctx.attempt})`)
+    if (ctx.attempt <= (options.failFirst ?? 0))
+      throw new Error(`The payment provider is busy (attempt ${ctx.attempt})`)
     await delay(options.millis ?? 50, undefined, { signal: ctx.signal })
     ctx.log.info({ orderId }, 'charged')
     // `redelivered` tells that a worker which had this job before was lost.

@@ -58,7 +58,9 @@ export class BrokerClock {
   }
 
   async #look(): Promise<void> {
-    this.#connection ??= await connectBroker(this.#settings.brokerUrl, { timeouts: { connectMs: 3_000, commandMs: 3_000 } })
+    this.#connection ??= await connectBroker(this.#settings.brokerUrl, {
+      timeouts: { connectMs: 3_000, commandMs: 3_000 },
+    })
     const { offsetMs, errorMs } = await this.#connection.time()
     this.#measurement = { offsetSeconds: offsetMs / 1000, errorSeconds: errorMs / 1000, at: performance.now() }
     this.#counter++

@@ -7,7 +7,7 @@ import type { KubeObject } from '../objects.ts'
 import type { BeatSpec, TaskQueue } from '../taskqueue.ts'
 import { companion, hasCompanion } from './companion.ts'
 import { appEnvironment, defaultQueue, identityEnvironment } from './environment.ts'
-import type { OperatorInputs } from './index.ts'
+import type { OperatorInputs } from './inputs.ts'
 import { annotationKeys, childMetadata, labels, names } from './names.ts'
 import { mergeOverlay } from './overlay.ts'
 import { SCHEDULES_FILE } from './schedules.ts'
@@ -103,7 +103,10 @@ function declaredBeat(queue: TaskQueue, beat: BeatSpec, inputs: OperatorInputs):
       successThreshold: 1,
       failureThreshold: 3,
     },
-    volumeMounts: [...(container.volumeMounts ?? []), { name: 'schedules', mountPath: SCHEDULES_FOLDER, readOnly: true }],
+    volumeMounts: [
+      ...(container.volumeMounts ?? []),
+      { name: 'schedules', mountPath: SCHEDULES_FOLDER, readOnly: true },
+    ],
   }
 }
 

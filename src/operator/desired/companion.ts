@@ -4,7 +4,7 @@
 import type { V1Container } from '@kubernetes/client-node'
 import type { TaskQueue } from '../taskqueue.ts'
 import { identityEnvironment } from './environment.ts'
-import type { OperatorInputs } from './index.ts'
+import type { OperatorInputs } from './inputs.ts'
 import { containerSecurityContext } from './security.ts'
 import type { Component } from './names.ts'
 

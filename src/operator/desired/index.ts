@@ -1,31 +1,13 @@
 // From a TaskQueue and what was observed to the objects that should exist. Pure: no client, no clock, no I/O.
 
 import type { LiveConfigMap } from '../objects.ts'
-import type { TaskQueue } from '../taskqueue.ts'
+import type { BeatSpec, TaskQueue } from '../taskqueue.ts'
 import { beatPod, type DesiredPod } from './beat.ts'
-import { refusals, type OverlayPolicy } from './refusals.ts'
+import type { Observed } from './inputs.ts'
+import { refusals } from './refusals.ts'
 import { checkSchedules, schedulesConfigMap } from './schedules.ts'
 import { beatVolumeClaim, type DesiredVolumeClaim } from './volume.ts'
 import { workerDeployment, type DesiredDeployment } from './worker.ts'
-
-/** What the operator brings in itself. */
-export interface OperatorInputs {
-  /** The image of a Declared beat. */
-  operatorImage: string
-  /** The image of the companion. */
-  companionImage: string
-  imagePullPolicy?: string
-}
-
-/** What the builders must know of what is there. */
-export interface Observed extends OperatorInputs, OverlayPolicy {
-  /** Images on which a worker pod is or was Ready: a Celery or Command beat moves to no other. */
-  provenImages: ReadonlySet<string>
-  /** The image of the beat container that runs now. */
-  beatImage?: string
-  /** The schedules that are out there; kept as they are while the spec's can't be read. */
-  schedules?: LiveConfigMap
-}
 
 export interface Desired {
   deployments: DesiredDeployment[]
@@ -49,27 +31,31 @@ export function desiredOf(queue: TaskQueue, observed: Observed): Desired {
     ...refusals(beat?.podTemplate, 'spec.beat.podTemplate', observed),
   ]
   const accepted = templateProblems.length === 0
-  const desired: Desired = {
+  return {
     deployments: accepted ? workers.map((pool) => workerDeployment(queue, pool, observed)) : [],
     scheduleProblems: [],
     templateProblems,
+    ...(beat ? desiredSchedules(queue, beat, observed) : {}),
+    ...(beat ? { volumeClaim: beatVolumeClaim(queue, beat) } : {}),
+    ...(beat && accepted && !queue.spec.suspend ? desiredBeat(queue, beat, observed) : {}),
   }
-  if (!beat) return desired
-  desired.volumeClaim = beatVolumeClaim(queue, beat)
-  if (beat.scheduler === 'Declared') {
-    const { valid, problems } = checkSchedules(beat)
-    desired.scheduleProblems = problems
-    const keep = problems.length > 0 && observed.schedules !== undefined
-    desired.schedules = schedulesConfigMap(queue, beat, valid)
-    if (keep) desired.schedules = { ...desired.schedules, data: observed.schedules?.data ?? {} }
-  }
-  if (accepted && !queue.spec.suspend) {
-    const wanted = beat.image ?? queue.spec.image ?? ''
-    const image = beatImage(wanted, workers.length > 0 && beat.image === undefined, observed)
-    if (image !== wanted && beat.scheduler !== 'Declared') desired.beatImageWaiting = wanted
-    desired.beat = beatPod(queue, beat, image, observed)
-  }
-  return desired
+}
+
+/** Schedules that can't all be read leave the ones that are out there in force. */
+function desiredSchedules(queue: TaskQueue, beat: BeatSpec, observed: Observed): Partial<Desired> {
+  if (beat.scheduler !== 'Declared') return {}
+  const { valid, problems } = checkSchedules(beat)
+  const built = schedulesConfigMap(queue, beat, valid)
+  const kept = problems.length > 0 ? observed.schedules?.data : undefined
+  return { schedules: kept ? { ...built, data: kept } : built, scheduleProblems: problems }
+}
+
+function desiredBeat(queue: TaskQueue, beat: BeatSpec, observed: Observed): Partial<Desired> {
+  const wanted = beat.image ?? queue.spec.image ?? ''
+  const provable = (queue.spec.workers ?? []).length > 0 && beat.image === undefined
+  const image = beatImage(wanted, provable, observed)
+  const waits = image !== wanted && beat.scheduler !== 'Declared'
+  return { beat: beatPod(queue, beat, image, observed), ...(waits ? { beatImageWaiting: wanted } : {}) }
 }
 
 /** A bad image must never cost a healthy beat: it moves only to an image on which a worker ran Ready, when there are workers. */

@@ -3,11 +3,7 @@
 
 import type { PodTemplateOverlay } from '../taskqueue.ts'
 import { COMPANION } from './companion.ts'
-
-export interface OverlayPolicy {
-  /** The chart's `policy.allowPrivilegedPods`. */
-  allowPrivilegedPods: boolean
-}
+import type { OverlayPolicy } from './inputs.ts'
 
 type Json = Record<string, unknown>
 
@@ -32,7 +28,8 @@ export function refusals(overlay: PodTemplateOverlay | undefined, field: string,
   const found: string[] = []
   const spec = map(overlay.spec)
   for (const label of Object.keys(overlay.metadata?.labels ?? {})) {
-    if (isReserved(label)) found.push(`${field}.metadata.labels["${label}"] is the operator's own label: choose another.`)
+    if (isReserved(label))
+      found.push(`${field}.metadata.labels["${label}"] is the operator's own label: choose another.`)
   }
   for (const name of Object.keys(overlay.metadata?.annotations ?? {})) {
     if (isReserved(name)) found.push(`${field}.metadata.annotations["${name}"] is the operator's own: choose another.`)
@@ -61,7 +58,8 @@ function findPrivileges(spec: Json, field: string, found: string[]): void {
   }
   for (const volume of list(spec.volumes)) {
     for (const kind of Object.keys(volume)) {
-      if (unsafeVolumes.has(kind)) found.push(`${field}.volumes: ${kind} is not allowed, since it opens the node's files: ${instead}.`)
+      if (unsafeVolumes.has(kind))
+        found.push(`${field}.volumes: ${kind} is not allowed, since it opens the node's files: ${instead}.`)
     }
   }
   for (const context of [map(spec.securityContext), ...containers(spec).map((c) => map(c.securityContext))]) {
@@ -81,7 +79,8 @@ function findDirectives(value: unknown, field: string, found: string[]): void {
   if (Array.isArray(value)) for (const item of value) findDirectives(item, field, found)
   else if (typeof value === 'object' && value !== null) {
     for (const [name, inner] of Object.entries(value)) {
-      if (name.startsWith('$')) found.push(`${field} uses "${name}": patch directives are not read here; write null to remove a field.`)
+      if (name.startsWith('$'))
+        found.push(`${field} uses "${name}": patch directives are not read here; write null to remove a field.`)
       else findDirectives(inner, field, found)
     }
   }
@@ -92,7 +91,9 @@ function containers(spec: Json): Json[] {
 }
 
 function list(value: unknown): Json[] {
-  return Array.isArray(value) ? value.map((item) => (typeof item === 'object' ? map(item) : { value: item as unknown })) : []
+  return Array.isArray(value)
+    ? value.map((item) => (typeof item === 'object' ? map(item) : { value: item as unknown }))
+    : []
 }
 
 function map(value: unknown): Json {

@@ -3,9 +3,9 @@
 import type { V1Container, V1PodTemplateSpec, V1Probe } from '@kubernetes/client-node'
 import type { KubeObject } from '../objects.ts'
 import type { TaskQueue, WorkerPool } from '../taskqueue.ts'
-import { COMPANION_PORT, companion, hasCompanion } from './companion.ts'
+import { COMPANION, COMPANION_PORT, companion, hasCompanion } from './companion.ts'
 import { appEnvironment, queuesOf } from './environment.ts'
-import type { OperatorInputs } from './index.ts'
+import type { OperatorInputs } from './inputs.ts'
 import { childMetadata, labels, names, selectorLabels } from './names.ts'
 import { mergeOverlay } from './overlay.ts'
 import { containerSecurityContext, podSecurityContext } from './security.ts'
@@ -54,7 +54,19 @@ export function workerDeployment(queue: TaskQueue, pool: WorkerPool, inputs: Ope
   }
 }
 
-function workerContainer(queue: TaskQueue, pool: WorkerPool): Pick<V1Container, 'name' | 'image'> & Partial<V1Container> {
+/** The same Deployment with another companion image; itself when there is none to change. */
+export function withCompanionImage(deployment: DesiredDeployment, image: string | undefined): DesiredDeployment {
+  const { template } = deployment.spec
+  if (image === undefined || !template.spec?.initContainers) return deployment
+  const initContainers = template.spec.initContainers.map((c) => (c.name === COMPANION ? { ...c, image } : c))
+  const spec = { ...template.spec, initContainers }
+  return { ...deployment, spec: { ...deployment.spec, template: { ...template, spec } } }
+}
+
+function workerContainer(
+  queue: TaskQueue,
+  pool: WorkerPool,
+): Pick<V1Container, 'name' | 'image'> & Partial<V1Container> {
   return {
     name: WORKER,
     image: queue.spec.image ?? '',

@@ -46,7 +46,12 @@ export class BrokerInspector {
   readonly #links = new BrokerLinks()
   readonly #followed = new Map<string, Followed>()
 
-  constructor(readSecret: ReadSecret, onChange: (key: string) => void, clock: Clock, options: Partial<InspectorOptions> = {}) {
+  constructor(
+    readSecret: ReadSecret,
+    onChange: (key: string) => void,
+    clock: Clock,
+    options: Partial<InspectorOptions> = {},
+  ) {
     this.#readSecret = readSecret
     this.#onChange = onChange
     this.#clock = clock
@@ -144,18 +149,18 @@ export class BrokerInspector {
       const fresh = freshness.fresh(presence, this.#clock.monotonic())
       return {
         reachable: true,
-        queues: new Map(depth.queues.map(({ queue, waiting, inFlight, parked }) => [queue, { waiting, inFlight, parked }])),
-        foreignInFlight: depth.foreignUnacked,
-        presence: fresh.map(
-          (entry): PodPresence => ({
-            podUid: entry.id.split('/')[0] ?? entry.id,
-            kind: entry.kind,
-            offsetSeconds: entry.offsetSeconds,
-            busySlots: entry.busySlots,
-            slots: entry.slots,
-            detail: entry.detail ?? {},
-          }),
+        queues: new Map(
+          depth.queues.map(({ queue, waiting, inFlight, parked }) => [queue, { waiting, inFlight, parked }]),
         ),
+        foreignInFlight: depth.foreignUnacked,
+        presence: fresh.map((entry): PodPresence => ({
+          podUid: entry.id.split('/')[0] ?? entry.id,
+          kind: entry.kind,
+          offsetSeconds: entry.offsetSeconds,
+          busySlots: entry.busySlots,
+          slots: entry.slots,
+          detail: entry.detail ?? {},
+        })),
       }
     } catch (error) {
       this.#links.drop(url)

@@ -30,6 +30,15 @@ interface Connection {
   tls: { ca?: Buffer | string; cert?: Buffer | string; key?: Buffer | string; rejectUnauthorized?: boolean }
 }
 
+/** What a KubeConfig fills in: credentials, whose agent is not used since it is a new one for every request. */
+interface HttpsOptions {
+  ca?: Buffer
+  cert?: Buffer
+  key?: Buffer
+  rejectUnauthorized?: boolean
+  headers?: Record<string, string>
+}
+
 const DEFAULT_TIMEOUT_MS = 30_000
 /** Attempts at a request that is answered with 429 (API priority and fairness). */
 const MAX_ATTEMPTS = 4
@@ -67,24 +76,33 @@ export class KubeClient {
   }
 
   /** One object; undefined when there is none. */
-  async get<T extends KubeObject>(resource: Resource, namespace: string, name: string): Promise<T | undefined> {
+  async get<T extends KubeObject>(
+    resource: Resource,
+    namespace: string,
+    name: string,
+    signal?: AbortSignal,
+  ): Promise<T | undefined> {
     try {
-      return (await this.json('GET', pathOf(resource, namespace, name))) as T
+      return (await this.json('GET', pathOf(resource, namespace, name), signal ? { signal } : {})) as T
     } catch (error) {
       if (isNotFound(error)) return undefined
       throw error
     }
   }
 
-  async create<T extends KubeObject>(object: T, fieldManager: string): Promise<T> {
+  async create<T extends KubeObject>(object: T, fieldManager: string, signal?: AbortSignal): Promise<T> {
     const path = pathOf(resourceOf(object.kind), object.metadata.namespace)
-    return (await this.json('POST', path, { query: { fieldManager }, body: object })) as T
+    return (await this.json('POST', path, {
+      query: { fieldManager },
+      body: object,
+      ...(signal ? { signal } : {}),
+    })) as T
   }
 
   /** Replaces the object; its resourceVersion, when given, must be the live one. */
-  async replace<T extends KubeObject>(object: T, fieldManager: string): Promise<T> {
+  async replace<T extends KubeObject>(object: T, fieldManager: string, signal?: AbortSignal): Promise<T> {
     const path = pathOf(resourceOf(object.kind), object.metadata.namespace, object.metadata.name)
-    return (await this.json('PUT', path, { query: { fieldManager }, body: object })) as T
+    return (await this.json('PUT', path, { query: { fieldManager }, body: object, ...(signal ? { signal } : {}) })) as T
   }
 
   /** Server-side apply, taking over fields from whoever has them. */
@@ -207,12 +225,12 @@ export class KubeClient {
         'No cluster is configured: run in a pod with a service account, or set KUBECONFIG to a kubeconfig with a current context.',
       )
     }
-    const options: Parameters<KubeConfig['applyToHTTPSOptions']>[0] = {}
+    const options: HttpsOptions = {}
     await this.#config.applyToHTTPSOptions(options)
-    const { ca, cert, key } = options as { ca?: Buffer; cert?: Buffer; key?: Buffer }
+    const { ca, cert, key } = options
     const value: Connection = {
       url: new URL(cluster.server),
-      headers: (options.headers ?? {}) as Record<string, string>,
+      headers: options.headers ?? {},
       tls: {
         ...(ca ? { ca } : {}),
         ...(cert ? { cert } : {}),

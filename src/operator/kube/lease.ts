@@ -23,11 +23,13 @@ export interface LeaseOptions {
   identity: string
   /** A Lease unchanged for so long may be taken. */
   durationMs?: number
-  /** A leader that could not renew for so long stands down; less than `durationMs`. */
+  /** A leader that could not renew for so long stands down: at the latest one pause and one attempt before `durationMs`. */
   renewDeadlineMs?: number
   retryMs?: number
 }
 
+/** An API server that is slower than this is as good as away: another may be able to reach it. */
+const ATTEMPT_MS = 4_000
 const FIELD_MANAGER = 'taskqueue-operator'
 
 export class LeaderLease {
@@ -40,7 +42,7 @@ export class LeaderLease {
   constructor(client: KubeClient, clock: Clock, options: LeaseOptions, onTrouble: (message: string) => void) {
     this.#client = client
     this.#clock = clock
-    this.#options = { durationMs: 15_000, renewDeadlineMs: 10_000, retryMs: 2_000, ...options }
+    this.#options = { durationMs: 15_000, renewDeadlineMs: 8_000, retryMs: 2_000, ...options }
     this.#onTrouble = onTrouble
   }
 
@@ -56,13 +58,12 @@ export class LeaderLease {
   /** Renews until the signal aborts, and resolves then; resolves early with `lost` when leadership can't be kept. */
   async hold(signal: AbortSignal): Promise<'ended' | 'lost'> {
     let renewed = this.#clock.monotonic()
-    while (!signal.aborted) {
+    for (;;) {
       await this.#clock.sleep(this.#options.retryMs, signal)
-      if (signal.aborted) break
+      if (signal.aborted) return 'ended'
       if (await this.#tryTake()) renewed = this.#clock.monotonic()
       else if (this.#clock.monotonic() - renewed > this.#options.renewDeadlineMs) return 'lost'
     }
-    return 'ended'
   }
 
   /** Gives the Lease up, so that another takes over at once. */
@@ -72,7 +73,10 @@ export class LeaderLease {
       const lease = await this.#client.get<LeaseObject>(leases, namespace, name)
       if (lease?.spec?.holderIdentity !== identity) return
       await this.#client.replace(
-        { ...lease, spec: { ...lease.spec, holderIdentity: '', renewTime: this.#microTime(), leaseDurationSeconds: 1 } },
+        {
+          ...lease,
+          spec: { ...lease.spec, holderIdentity: '', renewTime: this.#microTime(), leaseDurationSeconds: 1 },
+        },
         FIELD_MANAGER,
       )
     } catch (error) {
@@ -82,10 +86,11 @@ export class LeaderLease {
 
   async #tryTake(): Promise<boolean> {
     const { namespace, name, identity, durationMs } = this.#options
+    const signal = AbortSignal.timeout(ATTEMPT_MS)
     try {
-      const lease = await this.#client.get<LeaseObject>(leases, namespace, name)
+      const lease = await this.#client.get<LeaseObject>(leases, namespace, name, signal)
       if (!lease) {
-        await this.#client.create(this.#claim(undefined), FIELD_MANAGER)
+        await this.#client.create(this.#claim(undefined), FIELD_MANAGER, signal)
         return true
       }
       const version = lease.metadata.resourceVersion ?? ''
@@ -93,7 +98,7 @@ export class LeaderLease {
       if (this.#seen?.version !== version) this.#seen = { version, at: now }
       const holder = lease.spec?.holderIdentity ?? ''
       if (holder !== '' && holder !== identity && now - this.#seen.at < durationMs) return false
-      await this.#client.replace(this.#claim(lease), FIELD_MANAGER)
+      await this.#client.replace(this.#claim(lease), FIELD_MANAGER, signal)
       return true
     } catch (error) {
       // A conflict is another who was faster.

@@ -77,7 +77,7 @@ export class Watch<T extends KubeObject> {
   async run(signal: AbortSignal): Promise<void> {
     let version: string | undefined
     let failures = 0
-    while (!signal.aborted) {
+    for (;;) {
       try {
         version ??= await this.#list(signal)
         for await (const next of this.#watch(version, signal)) {

@@ -4,7 +4,14 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { configMaps, deployments, pathOf, pods, taskQueues, volumeClaims } from '../../../src/operator/kube/resources.ts'
+import {
+  configMaps,
+  deployments,
+  pathOf,
+  pods,
+  taskQueues,
+  volumeClaims,
+} from '../../../src/operator/kube/resources.ts'
 import type { KubeObject, LiveConfigMap, LiveDeployment, LivePod } from '../../../src/operator/objects.ts'
 import type { TaskQueue } from '../../../src/operator/taskqueue.ts'
 import { ControlPlane } from '../../fixtures/controlplane.ts'
@@ -81,7 +88,8 @@ describe('a new TaskQueue', () => {
         plane.get<KubeObject>(configMaps, 'fresh-schedules'),
       ]),
     )
-    for (const child of children) expect(child.metadata.ownerReferences).toMatchObject([{ uid: queue.metadata.uid, controller: true }])
+    for (const child of children)
+      expect(child.metadata.ownerReferences).toMatchObject([{ uid: queue.metadata.uid, controller: true }])
     expect(children[1]).toMatchObject({ spec: { restartPolicy: 'OnFailure' } })
     await plane.condition('fresh', 'BrokerReachable', 'True')
     await plane.condition('fresh', 'Ready', 'False')
@@ -93,7 +101,9 @@ describe('a new TaskQueue', () => {
     expect(live.spec.replicas).toBe(3)
     await settled('three')
     const owners = (await plane.get<LiveDeployment>(deployments, 'three-default')).metadata.managedFields
-    const replicasOf = owners?.filter((entry) => JSON.stringify(entry.fieldsV1).includes('f:replicas') && entry.subresource !== 'status')
+    const replicasOf = owners?.filter(
+      (entry) => JSON.stringify(entry.fieldsV1).includes('f:replicas') && entry.subresource !== 'status',
+    )
     expect(replicasOf?.map((entry) => entry.manager)).toEqual(['taskqueue-scaler'])
   })
 
@@ -101,25 +111,40 @@ describe('a new TaskQueue', () => {
     await plane.create({ name: 'quiet', spec: spec({ beat: {} }) })
     await settled('quiet')
     // The inspector looks at the broker meanwhile, watches deliver bookmarks, and a reconcile is asked for by a foreign label.
-    await plane.client.mergePatch(deployments, 'demo', 'quiet-default', { metadata: { labels: { theirs: 'x' } } }, 'them')
+    await plane.client.mergePatch(
+      deployments,
+      'demo',
+      'quiet-default',
+      { metadata: { labels: { theirs: 'x' } } },
+      'them',
+    )
     expect(await writesIn('quiet', 6_000)).toEqual([])
   })
 })
 
 describe('drift', () => {
   it('is put right: a changed image, a deleted Deployment, a deleted ConfigMap, a changed number', async () => {
-    await plane.create({ name: 'drift', spec: spec({ beat: { schedules: [{ name: 'a', task: 't', everySeconds: 5 }] } }) })
+    await plane.create({
+      name: 'drift',
+      spec: spec({ beat: { schedules: [{ name: 'a', task: 't', everySeconds: 5 }] } }),
+    })
     await settled('drift')
     const container = { name: 'worker', image: 'evil:1' }
     const kind = { apiVersion: 'apps/v1', kind: 'Deployment' }
     const metadata = { name: 'drift-default', namespace: 'demo' }
-    await plane.client.apply({ ...kind, metadata, spec: { template: { spec: { containers: [container] } } } } as KubeObject, 'someone')
+    await plane.client.apply(
+      { ...kind, metadata, spec: { template: { spec: { containers: [container] } } } } as KubeObject,
+      'someone',
+    )
     await eventually(async () => {
       const live = await plane.get<LiveDeployment>(deployments, 'drift-default')
       expect(live.spec.template.spec.containers[0]?.image).toBe('registry.example/app:1')
     }, 5_000)
     await plane.client.mergePatch(deployments, 'demo', 'drift-default', { spec: { replicas: 7 } }, 'someone')
-    await eventually(async () => expect((await plane.get<LiveDeployment>(deployments, 'drift-default')).spec.replicas).toBe(2), 5_000)
+    await eventually(
+      async () => expect((await plane.get<LiveDeployment>(deployments, 'drift-default')).spec.replicas).toBe(2),
+      5_000,
+    )
     await plane.client.delete(configMaps, 'demo', 'drift-schedules')
     await plane.client.delete(deployments, 'demo', 'drift-default')
     await eventually(
@@ -138,7 +163,7 @@ describe('drift', () => {
       metadata: { name: 'shared-default', namespace: 'demo', annotations: { theirs: 'yes' } },
       spec: { template: { spec: { containers: [container] } } },
     }
-    await plane.client.apply(body as KubeObject, 'mesh')
+    await plane.client.apply(body, 'mesh')
     await settled('shared')
     const live = await plane.get<LiveDeployment>(deployments, 'shared-default')
     expect(live.metadata.annotations?.theirs).toBe('yes')
@@ -161,7 +186,10 @@ describe('drift', () => {
 
 describe('a changed spec', () => {
   it('takes the objects of a removed pool and a removed beat with it', async () => {
-    const workers = [{ name: 'default', replicas: 1 }, { name: 'mail', queues: ['mail'], replicas: 1 }]
+    const workers = [
+      { name: 'default', replicas: 1 },
+      { name: 'mail', queues: ['mail'], replicas: 1 },
+    ]
     await plane.create({ name: 'smaller', spec: spec({ workers, beat: {} }) })
     await eventually(() => Promise.all([plane.get(deployments, 'smaller-mail'), plane.get(pods, 'smaller-beat')]))
     await plane.patch('smaller', { workers: [{ name: 'default', replicas: 1 }], beat: null })
@@ -172,7 +200,10 @@ describe('a changed spec', () => {
   })
 
   it('removes a field that is no longer wanted', async () => {
-    await plane.create({ name: 'fields', spec: spec({ podTemplate: { spec: { priorityClassName: 'system-node-critical' } } }) })
+    await plane.create({
+      name: 'fields',
+      spec: spec({ podTemplate: { spec: { priorityClassName: 'system-node-critical' } } }),
+    })
     await settled('fields')
     await plane.patch('fields', { podTemplate: null })
     await eventually(async () => {
@@ -182,18 +213,27 @@ describe('a changed spec', () => {
   })
 
   it('of schedules alone changes the ConfigMap and touches the beat Pod, and rolls nothing', async () => {
-    const schedule = (everySeconds: number): Record<string, unknown> => ({ schedules: [{ name: 'a', task: 't', everySeconds }] })
+    const schedule = (everySeconds: number): Record<string, unknown> => ({
+      schedules: [{ name: 'a', task: 't', everySeconds }],
+    })
     await plane.create({ name: 'timed', spec: spec({ beat: schedule(5) }) })
     await settled('timed')
-    const [pod, deployment] = await Promise.all([plane.get<LivePod>(pods, 'timed-beat'), plane.get(deployments, 'timed-default')])
+    const [pod, deployment] = await Promise.all([
+      plane.get<LivePod>(pods, 'timed-beat'),
+      plane.get(deployments, 'timed-default'),
+    ])
     await plane.patch('timed', { beat: schedule(6) })
     await eventually(async () => {
-      expect((await plane.get<LiveConfigMap>(configMaps, 'timed-schedules')).data?.['schedules.yaml']).toContain('everySeconds: 6')
+      expect((await plane.get<LiveConfigMap>(configMaps, 'timed-schedules')).data?.['schedules.yaml']).toContain(
+        'everySeconds: 6',
+      )
     })
     await settled('timed')
     const after = await plane.get<LivePod>(pods, 'timed-beat')
     expect(after.metadata.uid).toBe(pod.metadata.uid)
-    expect(after.metadata.annotations?.['taskqueue.dev/schedules-hash']).not.toBe(pod.metadata.annotations?.['taskqueue.dev/schedules-hash'])
+    expect(after.metadata.annotations?.['taskqueue.dev/schedules-hash']).not.toBe(
+      pod.metadata.annotations?.['taskqueue.dev/schedules-hash'],
+    )
     expect((await plane.get(deployments, 'timed-default')).metadata.generation).toBe(deployment.metadata.generation)
   })
 
@@ -201,12 +241,16 @@ describe('a changed spec', () => {
     await plane.create({ name: 'paused', spec: spec({ beat: {} }) })
     await settled('paused')
     await plane.patch('paused', { suspend: true })
-    await eventually(async () => expect((await plane.get<LiveDeployment>(deployments, 'paused-default')).spec.replicas).toBe(0))
+    await eventually(async () =>
+      expect((await plane.get<LiveDeployment>(deployments, 'paused-default')).spec.replicas).toBe(0),
+    )
     await gone(() => plane.client.get(pods, 'demo', 'paused-beat'))
     await plane.condition('paused', 'Suspended', 'True')
     await plane.get(volumeClaims, 'paused-beat')
     await plane.patch('paused', { suspend: false })
-    await eventually(async () => expect((await plane.get<LiveDeployment>(deployments, 'paused-default')).spec.replicas).toBe(2))
+    await eventually(async () =>
+      expect((await plane.get<LiveDeployment>(deployments, 'paused-default')).spec.replicas).toBe(2),
+    )
     await eventually(() => plane.get(pods, 'paused-beat'))
   })
 })
@@ -232,7 +276,9 @@ describe('bad input that CEL can not see', () => {
     await plane.patch('hostile', { podTemplate: { spec: { hostNetwork: true } } })
     const condition = await plane.condition('hostile', 'Ready', 'False', 'PodTemplateRefused')
     expect(condition.message).toContain('hostNetwork')
-    expect((await plane.get<LiveDeployment>(deployments, 'hostile-default')).spec.template.spec).not.toHaveProperty('hostNetwork')
+    expect((await plane.get<LiveDeployment>(deployments, 'hostile-default')).spec.template.spec).not.toHaveProperty(
+      'hostNetwork',
+    )
   })
 
   it('becomes a condition for a template that the API server refuses', async () => {
@@ -245,10 +291,20 @@ describe('bad input that CEL can not see', () => {
     const labels = { app: 'theirs' }
     const template = { metadata: { labels }, spec: { containers: [{ name: 'x', image: 'theirs:1' }] } }
     const metadata = { name: 'taken-default', namespace: 'demo' }
-    const theirs = { apiVersion: 'apps/v1', kind: 'Deployment', metadata, spec: { selector: { matchLabels: labels }, template } }
-    await plane.client.create(theirs as KubeObject, 'them')
-    const pod = { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'taken-beat', namespace: 'demo' }, spec: template.spec }
-    await plane.client.create(pod as KubeObject, 'them')
+    const theirs = {
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata,
+      spec: { selector: { matchLabels: labels }, template },
+    }
+    await plane.client.create(theirs, 'them')
+    const pod = {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: 'taken-beat', namespace: 'demo' },
+      spec: template.spec,
+    }
+    await plane.client.create(pod, 'them')
     await plane.create({ name: 'taken', spec: spec({ beat: {} }) })
     const ready = await plane.condition('taken', 'Ready', 'False', 'ApplyRefused')
     expect(ready.message).toMatch(/taken-default exists and was not made by the operator/)
@@ -289,14 +345,20 @@ describe('the broker', () => {
     await redisClient.lpush('backlogged', '{}', '{}')
     await redisClient.lpush('backlogged\x06\x163', '{}')
     redisClient.disconnect()
-    await plane.create({ name: 'backlog', spec: spec({ workers: [{ name: 'default', queues: ['backlogged'], replicas: 1 }] }) })
+    await plane.create({
+      name: 'backlog',
+      spec: spec({ workers: [{ name: 'default', queues: ['backlogged'], replicas: 1 }] }),
+    })
     await eventually(async () => expect((await plane.get<TaskQueue>(taskQueues, 'backlog')).status?.backlog).toBe(3))
     const condition = await plane.condition('backlog', 'QueuesServed', 'False', 'NoConsumer')
     expect(condition.message).toContain('backlogged (3)')
   })
 
   it('whose Secret is missing is a condition that says what to create', async () => {
-    await plane.create({ name: 'nosecret', spec: spec({ broker: { urlFrom: { secretKeyRef: { name: 'nowhere', key: 'url' } } } }) })
+    await plane.create({
+      name: 'nosecret',
+      spec: spec({ broker: { urlFrom: { secretKeyRef: { name: 'nowhere', key: 'url' } } } }),
+    })
     const condition = await plane.condition('nosecret', 'BrokerReachable', 'False', 'SecretNotFound')
     expect(condition.message).toMatch(/Secret demo\/nowhere has no key "url"/)
   })
@@ -304,8 +366,11 @@ describe('the broker', () => {
   it('whose Secret holds no URL is a condition that does not show it', async () => {
     const data = { url: Buffer.from('hunter2').toString('base64') }
     const secret = { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'bare', namespace: 'demo' }, data }
-    await plane.client.create(secret as KubeObject, 'test')
-    await plane.create({ name: 'bare', spec: spec({ broker: { urlFrom: { secretKeyRef: { name: 'bare', key: 'url' } } } }) })
+    await plane.client.create(secret, 'test')
+    await plane.create({
+      name: 'bare',
+      spec: spec({ broker: { urlFrom: { secretKeyRef: { name: 'bare', key: 'url' } } } }),
+    })
     const condition = await plane.condition('bare', 'BrokerReachable', 'False', 'UrlInvalid')
     expect(condition.message).not.toContain('hunter2')
   })
@@ -321,7 +386,9 @@ describe('autoscale', () => {
       { name: 'hpa', queues: ['other'] },
     ]
     await plane.create({ name: 'scaled', spec: spec({ workers }) })
-    await eventually(async () => expect((await plane.get<LiveDeployment>(deployments, 'scaled-auto')).spec.replicas).toBe(3))
+    await eventually(async () =>
+      expect((await plane.get<LiveDeployment>(deployments, 'scaled-auto')).spec.replicas).toBe(3),
+    )
     await plane.client.mergePatch(deployments, 'demo', 'scaled-hpa', { spec: { replicas: 6 } }, 'hpa')
     await settled('scaled')
     expect((await plane.get<LiveDeployment>(deployments, 'scaled-hpa')).spec.replicas).toBe(6)
@@ -332,7 +399,10 @@ describe('the operator', () => {
   it('of a new version rolls nobody, and one that starts again writes nothing', async () => {
     await plane.create({ name: 'upgraded', spec: spec({ beat: {} }) })
     await settled('upgraded')
-    const [pod, deployment] = await Promise.all([plane.get<LivePod>(pods, 'upgraded-beat'), plane.get(deployments, 'upgraded-default')])
+    const [pod, deployment] = await Promise.all([
+      plane.get<LivePod>(pods, 'upgraded-beat'),
+      plane.get(deployments, 'upgraded-default'),
+    ])
     await plane.stopOperator()
     plane.startOperator('registry.example/operator:2')
     expect(await writesIn('upgraded', 4_000)).toEqual([])
@@ -361,12 +431,24 @@ describe('the operator', () => {
   })
 
   it('prints what a person needs in kubectl get', async () => {
-    const table = (await plane.client.json('GET', pathOf(taskQueues, 'demo'), { query: { limit: '1' } })) as { kind: string }
+    const table = (await plane.client.json('GET', pathOf(taskQueues, 'demo'), { query: { limit: '1' } })) as {
+      kind: string
+    }
     expect(table.kind).toBe('TaskQueueList')
-    const crd = (await plane.client.json('GET', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions/taskqueues.taskqueue.dev')) as {
+    const crd = (await plane.client.json(
+      'GET',
+      '/apis/apiextensions.k8s.io/v1/customresourcedefinitions/taskqueues.taskqueue.dev',
+    )) as {
       spec: { versions: { additionalPrinterColumns: { name: string; priority?: number }[] }[] }
     }
     const columns = crd.spec.versions[0]?.additionalPrinterColumns.filter((column) => (column.priority ?? 0) === 0)
-    expect(columns?.map((column) => column.name.toUpperCase())).toEqual(['READY', 'WORKERS', 'BACKLOG', 'BEAT', 'SKEW', 'AGE'])
+    expect(columns?.map((column) => column.name.toUpperCase())).toEqual([
+      'READY',
+      'WORKERS',
+      'BACKLOG',
+      'BEAT',
+      'SKEW',
+      'AGE',
+    ])
   })
 })

@@ -25,7 +25,11 @@ const without = (field: string): Spec => Object.fromEntries(Object.entries(good)
 const celery = (changes: Spec): Spec => ({ ...good, engine: 'Celery', app: 'shop', ...changes })
 
 const refused: [string, Spec, RegExp][] = [
-  ['replicas and autoscale together', pool({ replicas: 1, autoscale: { maxReplicas: 3 } }), /write replicas for a fixed number or autoscale/],
+  [
+    'replicas and autoscale together',
+    pool({ replicas: 1, autoscale: { maxReplicas: 3 } }),
+    /write replicas for a fixed number or autoscale/,
+  ],
   ['two pools of one name', { ...good, workers: [{ name: 'a' }, { name: 'a' }] }, /give each pool a name of its own/],
   ['no image', without('image'), /spec\.image is missing: name the image/],
   ['an empty image', { ...good, image: '' }, /spec\.image is missing/],
@@ -36,7 +40,11 @@ const refused: [string, Spec, RegExp][] = [
   ['a broker without a URL', { ...good, broker: {} }, /exactly one of url .* and urlFrom/],
   ['a password in the URL', { ...good, broker: { url: 'redis://:pw@h:6379/0' } }, /belongs into a Secret/],
   ['another kind of broker', { ...good, broker: { url: 'amqp://h' } }, /redis:\/\/host:port\/db/],
-  ['a tiny visibility timeout', { ...good, broker: { url: 'redis://h', visibilityTimeoutSeconds: 1 } }, /greater than or equal to 10/],
+  [
+    'a tiny visibility timeout',
+    { ...good, broker: { url: 'redis://h', visibilityTimeoutSeconds: 1 } },
+    /greater than or equal to 10/,
+  ],
   ['nothing to run', without('workers'), /nothing to run: give at least one entry in spec\.workers/],
   ['a pool named beat', pool({ name: 'beat' }), /can not be named "beat"/],
   ['a pool name with capitals', pool({ name: 'Mail' }), /should match/],
@@ -45,25 +53,58 @@ const refused: [string, Spec, RegExp][] = [
   ['a queue twice', pool({ queues: ['a', 'a'] }), /Duplicate value/],
   ['no concurrency', pool({ concurrency: 0 }), /greater than or equal to 1/],
   ['negative replicas', pool({ replicas: -1 }), /greater than or equal to 0/],
-  ['minReplicas above maxReplicas', pool({ autoscale: { minReplicas: 5, maxReplicas: 3 } }), /lower minReplicas or raise maxReplicas/],
+  [
+    'minReplicas above maxReplicas',
+    pool({ autoscale: { minReplicas: 5, maxReplicas: 3 } }),
+    /lower minReplicas or raise maxReplicas/,
+  ],
   ['autoscale without maxReplicas', pool({ autoscale: {} }), /maxReplicas: Required value/],
-  ['a schedule with cron and everySeconds', schedule({ cron: '* * * * *', everySeconds: 5 }), /exactly one of cron and everySeconds/],
+  [
+    'a schedule with cron and everySeconds',
+    schedule({ cron: '* * * * *', everySeconds: 5 }),
+    /exactly one of cron and everySeconds/,
+  ],
   ['a schedule with neither', schedule({}), /exactly one of cron and everySeconds/],
   ['an interval of nothing', schedule({ everySeconds: 0 }), /greater than or equal to 1/],
-  ['two schedules of one name', beat({ schedules: [{ name: 'a', task: 't', everySeconds: 5 }, { name: 'a', task: 'u', everySeconds: 6 }] }), /Duplicate value/],
+  [
+    'two schedules of one name',
+    beat({
+      schedules: [
+        { name: 'a', task: 't', everySeconds: 5 },
+        { name: 'a', task: 'u', everySeconds: 6 },
+      ],
+    }),
+    /Duplicate value/,
+  ],
   ['an unknown catchUp', schedule({ everySeconds: 5, catchUp: 'Some' }), /supported values: "Last", "All", "None"/],
   ['a Celery beat of a Node app', beat({ scheduler: 'Celery' }), /needs engine Celery/],
   ['a Command beat without a command', beat({ scheduler: 'Command' }), /needs beat\.command/],
   ['a command of a Declared beat', beat({ command: ['x'] }), /used by scheduler: Command only/],
   ['an image of a Declared beat', beat({ image: 'x' }), /is not used by scheduler: Declared/],
-  ['schedules of a Celery beat', celery({ beat: { scheduler: 'Celery', schedules: [{ name: 'a', task: 't', everySeconds: 5 }] } }), /run by scheduler: Declared only/],
-  ['HoldBeat of what can not be held', { ...beat({ scheduler: 'Command', command: ['x'] }), clockSync: { onSkew: 'HoldBeat' } }, /can hold only scheduler: Declared/],
+  [
+    'schedules of a Celery beat',
+    celery({ beat: { scheduler: 'Celery', schedules: [{ name: 'a', task: 't', everySeconds: 5 }] } }),
+    /run by scheduler: Declared only/,
+  ],
+  [
+    'HoldBeat of what can not be held',
+    { ...beat({ scheduler: 'Command', command: ['x'] }), clockSync: { onSkew: 'HoldBeat' } },
+    /can hold only scheduler: Declared/,
+  ],
   ['taskDefaults for Celery', celery({ taskDefaults: { queue: 'x' } }), /read by Node workers only/],
   ['a test environment for Celery', celery({ environment: 'Test' }), /honoured by Node workers only/],
-  ['results by url and urlFrom', { ...good, results: { url: 'redis://h', urlFrom: { secretKeyRef: { name: 'a', key: 'b' } } } }, /by url or by urlFrom, not both/],
+  [
+    'results by url and urlFrom',
+    { ...good, results: { url: 'redis://h', urlFrom: { secretKeyRef: { name: 'a', key: 'b' } } } },
+    /by url or by urlFrom, not both/,
+  ],
   ['an unknown field', { ...good, workerz: [] }, /unknown field "spec\.workerz"/],
   ['a size that is none', beat({ storage: { size: 'big' } }), /should match/],
-  ['an unknown clock mode', { ...good, clockSync: { mode: 'Always' } }, /supported values: "Monitor", "Discipline", "Off"/],
+  [
+    'an unknown clock mode',
+    { ...good, clockSync: { mode: 'Always' } },
+    /supported values: "Monitor", "Discipline", "Off"/,
+  ],
 ]
 
 describe('the API server', () => {

@@ -37,7 +37,10 @@ describe('the clock', () => {
 
 describe("the companion's settings", () => {
   it('never keep it from starting: a wrong one is told and replaced', () => {
-    const { settings, problems } = readSettings({ TASKQUEUE_COMPANION_CLOCK: 'Sometimes', TASKQUEUE_COMPANION_PORT: '99999' })
+    const { settings, problems } = readSettings({
+      TASKQUEUE_COMPANION_CLOCK: 'Sometimes',
+      TASKQUEUE_COMPANION_PORT: '99999',
+    })
     expect(settings).toMatchObject({ clock: 'Monitor', port: 9809 })
     expect(problems).toHaveLength(3)
     expect(problems.join()).toMatch(/Sometimes.*99999/s)

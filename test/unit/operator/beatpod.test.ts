@@ -10,7 +10,10 @@ const queue = taskQueue({ beat: beat() })
 const desired = beatPod(queue, beat(), 'app:1', inputs)
 const now = new Date('2026-01-01T00:00:00Z')
 
-const live = (changes: Partial<LivePod['metadata']> = {}, status: LivePod['status'] = { phase: 'Running' }): LivePod => ({
+const live = (
+  changes: Partial<LivePod['metadata']> = {},
+  status: LivePod['status'] = { phase: 'Running' },
+): LivePod => ({
   ...(desired as unknown as LivePod),
   metadata: { ...desired.metadata, uid: 'pod-1', ...changes },
   status,
@@ -34,12 +37,18 @@ describe('the one beat Pod', () => {
   })
 
   it('is never made beside one that still ends', () => {
-    expect(nextBeatAction(situation({ live: live({ deletionTimestamp: '2025-12-31T00:00:00Z' }) }))).toMatchObject({ do: 'wait' })
+    expect(nextBeatAction(situation({ live: live({ deletionTimestamp: '2025-12-31T00:00:00Z' }) }))).toMatchObject({
+      do: 'wait',
+    })
   })
 
   it('is deleted, by its UID, when the spec changed', () => {
     const old = live({ annotations: { ...desired.metadata.annotations, [annotationKeys.specHash]: 'other' } })
-    expect(nextBeatAction(situation({ live: old }))).toMatchObject({ do: 'delete', uid: 'pod-1', history: { restarts: 0 } })
+    expect(nextBeatAction(situation({ live: old }))).toMatchObject({
+      do: 'delete',
+      uid: 'pod-1',
+      history: { restarts: 0 },
+    })
   })
 
   it.each(['Failed', 'Succeeded'])('is made anew when it %s, later and later up to five minutes', (phase) => {
@@ -52,13 +61,18 @@ describe('the one beat Pod', () => {
 
   it('begins the back-off anew after a long life', () => {
     const history = { restarts: 9, lastCreated: new Date(now.getTime() - 700_000) }
-    expect(nextBeatAction(situation({ live: live({}, { phase: 'Failed' }), history }))).toMatchObject({ history: { restarts: 1 } })
+    expect(nextBeatAction(situation({ live: live({}, { phase: 'Failed' }), history }))).toMatchObject({
+      history: { restarts: 1 },
+    })
   })
 
   it('waits out the back-off', () => {
     const history = { restarts: 3, notBefore: new Date(now.getTime() + 4000) }
     expect(nextBeatAction(situation({ history }))).toMatchObject({ do: 'wait', forMs: 4000 })
-    expect(nextBeatAction(situation({ history, now: new Date(now.getTime() + 4001) }))).toMatchObject({ do: 'create', history: { restarts: 3 } })
+    expect(nextBeatAction(situation({ history, now: new Date(now.getTime() + 4001) }))).toMatchObject({
+      do: 'create',
+      history: { restarts: 3 },
+    })
   })
 
   it('keeps the image of an older operator while it works, and drops it when it fails', () => {
@@ -66,7 +80,10 @@ describe('the one beat Pod', () => {
     expect(nextBeatAction(situation({ desired: upgraded, live: live() }))).toEqual({ do: 'nothing' })
     const waiting = { reason: 'ImagePullBackOff' }
     const failing = live({}, { phase: 'Pending', containerStatuses: [{ name: 'beat', state: { waiting } }] })
-    expect(nextBeatAction(situation({ desired: upgraded, live: failing }))).toMatchObject({ do: 'delete', uid: 'pod-1' })
+    expect(nextBeatAction(situation({ desired: upgraded, live: failing }))).toMatchObject({
+      do: 'delete',
+      uid: 'pod-1',
+    })
     expect(nextBeatAction(situation({ live: failing }))).toEqual({ do: 'nothing' })
   })
 
@@ -96,7 +113,9 @@ describe('the hash of its meaning', () => {
   })
 
   it('changes with the spec', () => {
-    expect(hashOf(beatPod(queue, beat({ resources: { limits: { memory: '1Gi' } } }), 'app:1', inputs))).not.toBe(hashOf(desired))
+    expect(hashOf(beatPod(queue, beat({ resources: { limits: { memory: '1Gi' } } }), 'app:1', inputs))).not.toBe(
+      hashOf(desired),
+    )
   })
 
   it('does not change with the schedules, which the ConfigMap brings', () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { desiredOf, type Observed } from '../../../src/operator/desired/index.ts'
+import { desiredOf } from '../../../src/operator/desired/index.ts'
+import type { Observed } from '../../../src/operator/desired/inputs.ts'
 import type { LiveConfigMap } from '../../../src/operator/objects.ts'
 import { beat, taskQueue } from '../../fixtures/taskqueues.ts'
 
@@ -45,9 +46,15 @@ describe('the Deployment of a Node pool', () => {
 
   it('passes the restricted Pod Security Standard', () => {
     const sidecar = first(template.spec?.initContainers)
-    expect(template.spec?.securityContext).toMatchObject({ runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } })
+    expect(template.spec?.securityContext).toMatchObject({
+      runAsNonRoot: true,
+      seccompProfile: { type: 'RuntimeDefault' },
+    })
     for (const container of [worker, sidecar]) {
-      expect(container.securityContext).toMatchObject({ allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } })
+      expect(container.securityContext).toMatchObject({
+        allowPrivilegeEscalation: false,
+        capabilities: { drop: ['ALL'] },
+      })
     }
     expect(template.spec?.automountServiceAccountToken).toBe(false)
   })
@@ -62,7 +69,10 @@ describe('the Deployment of a Node pool', () => {
     const urlFrom = { secretKeyRef: { name: 'redis', key: 'url' } }
     const built = desiredOf(taskQueue({ broker: { urlFrom, visibilityTimeoutSeconds: 3600 } }), observed)
     const env = first(first(built.deployments).spec.template.spec?.containers).env
-    expect(env?.find((variable) => variable.name === 'TASKQUEUE_BROKER_URL')).toEqual({ name: 'TASKQUEUE_BROKER_URL', valueFrom: urlFrom })
+    expect(env?.find((variable) => variable.name === 'TASKQUEUE_BROKER_URL')).toEqual({
+      name: 'TASKQUEUE_BROKER_URL',
+      valueFrom: urlFrom,
+    })
   })
 
   it('has no companion when clocks are not measured', () => {
@@ -72,7 +82,11 @@ describe('the Deployment of a Node pool', () => {
 })
 
 describe('the Deployment of a Celery pool', () => {
-  const queue = taskQueue({ engine: 'Celery', app: 'shop', clockSync: { mode: 'Off', maxSkewSeconds: 60, onSkew: 'Report' } })
+  const queue = taskQueue({
+    engine: 'Celery',
+    app: 'shop',
+    clockSync: { mode: 'Off', maxSkewSeconds: 60, onSkew: 'Report' },
+  })
   const { template } = first(desiredOf(queue, observed).deployments).spec
   const worker = first(template.spec?.containers)
 
@@ -98,12 +112,22 @@ describe('the Deployment of a Celery pool', () => {
 describe('beat', () => {
   it('is a bare Pod with OnFailure, no liveness probe and a volume of its own', () => {
     const desired = desiredOf(taskQueue({ beat: beat() }), observed)
-    expect(desired.beat).toMatchObject({ kind: 'Pod', metadata: { name: 'orders-beat' }, spec: { restartPolicy: 'OnFailure' } })
+    expect(desired.beat).toMatchObject({
+      kind: 'Pod',
+      metadata: { name: 'orders-beat' },
+      spec: { restartPolicy: 'OnFailure' },
+    })
     const container = first(desired.beat?.spec.containers)
     expect(container.livenessProbe).toBeUndefined()
     expect(container.readinessProbe?.httpGet?.path).toBe('/readyz')
-    expect(desired.volumeClaim).toMatchObject({ metadata: { name: 'orders-beat' }, spec: { resources: { requests: { storage: '64Mi' } } } })
-    expect(desired.beat?.spec.volumes).toContainEqual({ name: 'state', persistentVolumeClaim: { claimName: 'orders-beat' } })
+    expect(desired.volumeClaim).toMatchObject({
+      metadata: { name: 'orders-beat' },
+      spec: { resources: { requests: { storage: '64Mi' } } },
+    })
+    expect(desired.beat?.spec.volumes).toContainEqual({
+      name: 'state',
+      persistentVolumeClaim: { claimName: 'orders-beat' },
+    })
   })
 
   it('keeps a volume that is to be retained free of an owner', () => {
@@ -146,7 +170,10 @@ describe('schedules', () => {
   }
 
   it('go into the ConfigMap in the form that beat reads', () => {
-    const { schedules } = desiredOf(taskQueue({ beat: beat({ timeZone: 'Asia/Shanghai', schedules: [good] }) }), observed)
+    const { schedules } = desiredOf(
+      taskQueue({ beat: beat({ timeZone: 'Asia/Shanghai', schedules: [good] }) }),
+      observed,
+    )
     expect(schedules?.data?.['schedules.yaml']).toBe(
       'timeZone: Asia/Shanghai\nschedules:\n  - name: good\n    task: t\n    cron: 0 3 * * *\n',
     )
@@ -167,7 +194,10 @@ describe('schedules', () => {
   })
 
   it('need a zone that exists', () => {
-    const { scheduleProblems } = desiredOf(taskQueue({ beat: beat({ timeZone: 'Mars/Olympus', schedules: [good] }) }), observed)
+    const { scheduleProblems } = desiredOf(
+      taskQueue({ beat: beat({ timeZone: 'Mars/Olympus', schedules: [good] }) }),
+      observed,
+    )
     expect(scheduleProblems[0]).toMatch(/spec\.beat\.timeZone: .*Mars\/Olympus/)
   })
 })

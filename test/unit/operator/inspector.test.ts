@@ -11,12 +11,15 @@ describe('a broker URL, seen from the operator', () => {
     expect(fromNamespace(url, 'demo')).toBe(seen)
   })
 
-  it.each(['redis://redis.other:6379/0', 'redis://10.0.0.1:6379', 'redis://[::1]:6379/1', 'redis://localhost:6379', 'nonsense'])(
-    'stays as it is: %s',
-    (url) => {
-      expect(fromNamespace(url, 'demo')).toBe(url)
-    },
-  )
+  it.each([
+    'redis://redis.other:6379/0',
+    'redis://10.0.0.1:6379',
+    'redis://[::1]:6379/1',
+    'redis://localhost:6379',
+    'nonsense',
+  ])('stays as it is: %s', (url) => {
+    expect(fromNamespace(url, 'demo')).toBe(url)
+  })
 })
 
 describe('presence', () => {

@@ -14,19 +14,35 @@ describe('a podTemplate overlay', () => {
     const merged = mergeOverlay(base, {
       spec: {
         containers: [
-          { name: 'worker', env: [{ name: 'B', value: '2' }, { name: 'A', value: '9' }] },
+          {
+            name: 'worker',
+            env: [
+              { name: 'B', value: '2' },
+              { name: 'A', value: '9' },
+            ],
+          },
           { name: 'proxy', image: 'p' },
         ],
       },
     })
     expect(merged.spec.containers).toEqual([
-      { name: 'worker', image: 'a', env: [{ name: 'A', value: '9' }, { name: 'B', value: '2' }], args: ['x', 'y'] },
+      {
+        name: 'worker',
+        image: 'a',
+        env: [
+          { name: 'A', value: '9' },
+          { name: 'B', value: '2' },
+        ],
+        args: ['x', 'y'],
+      },
       { name: 'proxy', image: 'p' },
     ])
   })
 
   it('replaces lists that have no key, as kubectl does', () => {
-    const merged = mergeOverlay(base, { spec: { tolerations: [{ key: 'new' }], containers: [{ name: 'worker', args: ['z'] }] } })
+    const merged = mergeOverlay(base, {
+      spec: { tolerations: [{ key: 'new' }], containers: [{ name: 'worker', args: ['z'] }] },
+    })
     expect(merged.spec.tolerations).toEqual([{ key: 'new' }])
     expect(merged.spec.containers[0]?.args).toEqual(['z'])
   })

@@ -7,7 +7,12 @@ import type { TaskQueue } from '../../../src/operator/taskqueue.ts'
 import { beat, taskQueue } from '../../fixtures/taskqueues.ts'
 
 const now = new Date('2026-01-01T00:00:00Z')
-const observed = { operatorImage: 'op:1', companionImage: 'op:1', allowPrivilegedPods: false, provenImages: new Set<string>() }
+const observed = {
+  operatorImage: 'op:1',
+  companionImage: 'op:1',
+  allowPrivilegedPods: false,
+  provenImages: new Set<string>(),
+}
 
 const deployment = (ready: number, replicas = 2): LiveDeployment => ({
   apiVersion: 'apps/v1',
@@ -59,30 +64,43 @@ function situation(queue: TaskQueue, changes: Partial<Situation> = {}): Situatio
 function condition(s: Situation, type: string): Condition {
   const found = statusOf(s).status.conditions?.find((c) => c.type === type)
   if (!found) throw new Error(`there is no condition ${type}`)
-  return found as Condition
+  return found
 }
 
 describe('Ready', () => {
   it('is True when every part is', () => {
     const { status } = statusOf(situation(taskQueue()))
     expect(status).toMatchObject({ observedGeneration: 1, workers: '2/2', backlog: 0, beat: { state: 'None' } })
-    expect(condition(situation(taskQueue()), 'Ready')).toMatchObject({ status: 'True', reason: 'AllPartsReady', observedGeneration: 1 })
+    expect(condition(situation(taskQueue()), 'Ready')).toMatchObject({
+      status: 'True',
+      reason: 'AllPartsReady',
+      observedGeneration: 1,
+    })
   })
 
   it('says the reason of the part that is not', () => {
-    const s = situation(taskQueue(), { broker: { reachable: false, reason: 'Unreachable', message: 'No answer from redis.' } })
+    const s = situation(taskQueue(), {
+      broker: { reachable: false, reason: 'Unreachable', message: 'No answer from redis.' },
+    })
     expect(condition(s, 'Ready')).toMatchObject({ status: 'False', reason: 'Unreachable' })
     expect(condition(s, 'BrokerReachable').message).toContain('Workers are left as they are')
     expect(statusOf(s).status).not.toHaveProperty('backlog')
   })
 
   it('is Unknown, not False, before anything was asked', () => {
-    expect(condition(situation(taskQueue(), { broker: undefined }), 'Ready')).toMatchObject({ status: 'Unknown', reason: 'NotYetAsked' })
+    expect(condition(situation(taskQueue(), { broker: undefined }), 'Ready')).toMatchObject({
+      status: 'Unknown',
+      reason: 'NotYetAsked',
+    })
   })
 
   it('tells what the API server refused', () => {
     const s = situation(taskQueue(), { refused: ['Deployment orders-default was refused: exceeded quota.'] })
-    expect(condition(s, 'Ready')).toMatchObject({ status: 'False', reason: 'ApplyRefused', message: expect.stringContaining('exceeded quota') as string })
+    expect(condition(s, 'Ready')).toMatchObject({
+      status: 'False',
+      reason: 'ApplyRefused',
+      message: expect.stringContaining('exceeded quota') as string,
+    })
   })
 
   it('is not lost over a clock', () => {
@@ -113,20 +131,31 @@ describe('WorkersAvailable', () => {
 
   it('gives a pod that does not start its own reason', () => {
     const waiting = { reason: 'ImagePullBackOff', message: 'Back-off pulling image "registry.example/orders:1"' }
-    const broken = pod('orders-default-x', { phase: 'Pending', containerStatuses: [{ name: 'worker', state: { waiting } }] }, pool)
+    const broken = pod(
+      'orders-default-x',
+      { phase: 'Pending', containerStatuses: [{ name: 'worker', state: { waiting } }] },
+      pool,
+    )
     const s = situation(taskQueue(), { deployments: new Map([['orders-default', deployment(1)]]), pods: [broken] })
     expect(condition(s, 'WorkersAvailable')).toMatchObject({ status: 'False', reason: 'ImagePullBackOff' })
-    expect(condition(s, 'WorkersAvailable').message).toMatch(/container worker of pod orders-default-x.*Back-off pulling/)
+    expect(condition(s, 'WorkersAvailable').message).toMatch(
+      /container worker of pod orders-default-x.*Back-off pulling/,
+    )
     expect(statusOf(s).status.workers).toBe('1/2')
   })
 
   it('tells of a pod that no node can take', () => {
-    const conditions = [{ type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message: '0/1 nodes: insufficient cpu' }]
+    const conditions = [
+      { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message: '0/1 nodes: insufficient cpu' },
+    ]
     const s = situation(taskQueue(), {
       deployments: new Map([['orders-default', deployment(0)]]),
       pods: [pod('orders-default-x', { phase: 'Pending', conditions }, pool)],
     })
-    expect(condition(s, 'WorkersAvailable')).toMatchObject({ reason: 'Unschedulable', message: expect.stringContaining('insufficient cpu') as string })
+    expect(condition(s, 'WorkersAvailable')).toMatchObject({
+      reason: 'Unschedulable',
+      message: expect.stringContaining('insufficient cpu') as string,
+    })
   })
 
   it('stays True while old pods serve and new ones come', () => {
@@ -139,8 +168,15 @@ describe('WorkersAvailable', () => {
 
 describe('QueuesServed', () => {
   it('is False for a backlog that no ready worker takes from', () => {
-    const s = situation(taskQueue(), { deployments: new Map([['orders-default', deployment(0)]]), broker: reachable(12) })
-    expect(condition(s, 'QueuesServed')).toMatchObject({ status: 'False', reason: 'NoConsumer', message: expect.stringContaining('default (12)') as string })
+    const s = situation(taskQueue(), {
+      deployments: new Map([['orders-default', deployment(0)]]),
+      broker: reachable(12),
+    })
+    expect(condition(s, 'QueuesServed')).toMatchObject({
+      status: 'False',
+      reason: 'NoConsumer',
+      message: expect.stringContaining('default (12)') as string,
+    })
   })
 })
 
@@ -174,7 +210,10 @@ describe('BeatReady', () => {
   it('tells when the back-off ends', () => {
     const beatHistory = { restarts: 3, notBefore: new Date('2026-01-01T00:00:08Z') }
     const found = condition(situation(queue, { beatHistory }), 'BeatReady')
-    expect(found).toMatchObject({ reason: 'BackOff', message: expect.stringContaining('2026-01-01T00:00:08Z') as string })
+    expect(found).toMatchObject({
+      reason: 'BackOff',
+      message: expect.stringContaining('2026-01-01T00:00:08Z') as string,
+    })
   })
 })
 
@@ -203,7 +242,10 @@ describe('SKEW', () => {
 
   it("tells a wrong pod's clock from a wrong broker's", () => {
     const one = situation(taskQueue(), { pods, broker: reachable(0, [presence('a', 0), presence('b', 90)]) })
-    expect(condition(one, 'ClockSynchronized')).toMatchObject({ reason: 'PodClockSkewed', message: expect.stringContaining('Pod b') as string })
+    expect(condition(one, 'ClockSynchronized')).toMatchObject({
+      reason: 'PodClockSkewed',
+      message: expect.stringContaining('Pod b') as string,
+    })
     const all = situation(taskQueue(), { pods, broker: reachable(0, [presence('a', 90), presence('b', 90.1)]) })
     expect(condition(all, 'ClockSynchronized').reason).toBe('BrokerClockSkewed')
   })

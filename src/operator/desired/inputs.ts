@@ -1,0 +1,28 @@
+// What the builders are given besides the TaskQueue: what the operator brings in, what the platform allows, what is there. Plain data.
+
+import type { LiveConfigMap } from '../objects.ts'
+
+/** What the operator brings in itself. */
+export interface OperatorInputs {
+  /** The image of a Declared beat. */
+  operatorImage: string
+  /** The image of the companion. */
+  companionImage: string
+  imagePullPolicy?: string
+}
+
+/** What a podTemplate may ask for. */
+export interface OverlayPolicy {
+  /** The chart's `policy.allowPrivilegedPods`. */
+  allowPrivilegedPods: boolean
+}
+
+/** What the builders must know of what is there. */
+export interface Observed extends OperatorInputs, OverlayPolicy {
+  /** Images on which a worker pod is or was Ready: a Celery or Command beat moves to no other. */
+  provenImages: ReadonlySet<string>
+  /** The image of the beat container that runs now. */
+  beatImage?: string
+  /** The schedules that are out there; kept as they are while the spec's can't be read. */
+  schedules?: LiveConfigMap
+}
