@@ -1,0 +1,101 @@
+// A real Celery of a given version, in a virtual environment of its own in the cache: commands, workers, snippets of Python.
+import { spawn, execFile, type ChildProcess } from 'node:child_process'
+import { access, mkdir, mkdtemp, rename, rm } from 'node:fs/promises'
+import { homedir, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { until } from '../../integration/runtime/support/until.ts'
+
+const run = promisify(execFile)
+
+/** The versions these tests were written against. Celery 5.6 takes any kombu from 5.6 on; this one can be told how often to sweep. */
+export const CELERY = { '5.6': ['celery[redis]==5.6.3', 'kombu==5.7.0'] } as const
+export type CeleryVersion = keyof typeof CELERY
+
+/** Where the Python modules of these tests lie. */
+const MODULES = fileURLToPath(new URL('.', import.meta.url))
+
+function cache(): string {
+  const { TASKQUEUE_CACHE: own, XDG_CACHE_HOME: xdg } = process.env
+  return own ?? join(xdg ?? join(homedir(), '.cache'), 'taskqueue-operator')
+}
+
+/** The folder of a version's programs; made on first use, in one step, so that a broken installation is never found. */
+export async function celeryBin(version: CeleryVersion): Promise<string> {
+  const packages = CELERY[version]
+  const home = join(cache(), 'venv', packages.join('+').replace(/[^a-zA-Z0-9.+=]/g, '-'))
+  const bin = join(home, 'bin')
+  try {
+    await access(join(home, '.complete'))
+    return bin
+  } catch {
+    await mkdir(join(cache(), 'venv'), { recursive: true })
+  }
+  // A virtual environment knows its own path: it is made where it stays, and marked when it is whole.
+  await rm(home, { recursive: true, force: true })
+  await run('python3', ['-m', 'venv', home])
+  await run(join(bin, 'pip'), ['install', '--quiet', '--disable-pip-version-check', ...packages], { timeout: 300_000 })
+  const mark = await mkdtemp(join(tmpdir(), 'taskqueue-venv-'))
+  await rename(mark, join(home, '.complete')).catch(() => mkdir(join(home, '.complete'), { recursive: true }))
+  return bin
+}
+
+export interface CeleryWorker {
+  readonly child: ChildProcess
+  output(): string
+  end(): Promise<void>
+}
+
+/** A Celery at a broker. */
+export class Celery {
+  readonly #bin: string
+  readonly #env: NodeJS.ProcessEnv
+  readonly #workers: CeleryWorker[] = []
+
+  /** @param env further variables of proj.py: KEY_PREFIX, VISIBILITY_TIMEOUT */
+  constructor(bin: string, brokerUrl: string, env: Readonly<Record<string, string>> = {}) {
+    this.#bin = bin
+    this.#env = { ...process.env, PYTHONPATH: MODULES, PYTHONDONTWRITEBYTECODE: '1', BROKER_URL: brokerUrl, ...env }
+  }
+
+  /** `celery -A proj ...`, to its end. */
+  async command(...args: string[]): Promise<string> {
+    const { stdout } = await run(join(this.#bin, 'celery'), ['-A', 'proj', '--no-color', ...args], {
+      env: this.#env,
+      timeout: 60_000,
+    })
+    return stdout
+  }
+
+  /** A snippet that has `app` and prints JSON on its last line. */
+  async python(snippet: string): Promise<unknown> {
+    const code = `import json\nfrom proj import *\n${snippet}`
+    const { stdout } = await run(join(this.#bin, 'python'), ['-c', code], { env: this.#env, timeout: 60_000 })
+    return JSON.parse(stdout.trim().split('\n').at(-1) ?? '')
+  }
+
+  /** A worker that consumes once it is returned. */
+  async worker(queue: string, ...args: string[]): Promise<CeleryWorker> {
+    const flags = ['-A', 'proj', 'worker', '--pool', 'solo', '-Q', queue, '-l', 'info', '-n', `py-${queue}@%h`, ...args]
+    const child = spawn(join(this.#bin, 'celery'), flags, { env: this.#env, stdio: ['ignore', 'pipe', 'pipe'] })
+    let output = ''
+    child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
+    child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()))
+    const worker: CeleryWorker = {
+      child,
+      output: () => output,
+      end: async () => {
+        if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
+        await until('the Python worker is gone', () => child.exitCode !== null || child.signalCode !== null)
+      },
+    }
+    this.#workers.push(worker)
+    await until('the Python worker is ready', () => output.includes(' ready.'), 60)
+    return worker
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#workers.splice(0).map((worker) => worker.end()))
+  }
+}
