@@ -25,7 +25,16 @@ const checks: readonly (readonly [name: string, ...command: string[]])[] = [
   ['types', bin('tsc'), '-p', 'tsconfig.check.json'],
   ['lint', bin('eslint'), '.'],
   ['format', bin('prettier'), '--check', '--log-level', 'warn', '.'],
-  ['arrows', bin('depcruise'), 'src/*/*.ts', 'src/*/!(dist|node_modules)/**/*.ts', '--config', '.dependency-cruiser.cjs', '--output-type', 'err'],
+  [
+    'arrows',
+    bin('depcruise'),
+    'src/*/*.ts',
+    'src/*/!(dist|node_modules)/**/*.ts',
+    '--config',
+    '.dependency-cruiser.cjs',
+    '--output-type',
+    'err',
+  ],
 ]
 
 /** What tests start and Debian has. */
