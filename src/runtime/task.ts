@@ -113,8 +113,18 @@ export class RetryRequest extends Error {
   }
 }
 
+/** Marks a PermanentError across copies of this package: the worker may come from another one than the app. */
+const PERMANENT: unique symbol = Symbol.for('taskqueue.permanent') as never
+
+/** True for a PermanentError, also of another copy of this package. */
+export function isPermanent(thrown: unknown): boolean {
+  return thrown instanceof Error && Reflect.get(thrown, PERMANENT) === true
+}
+
 /** An error that no retry can cure: the task fails at once. Subclass it, or name classes in the task's `noRetryFor`. */
 export class PermanentError extends Error {
+  readonly [PERMANENT] = true
+
   constructor(message: string, options?: ErrorOptions) {
     super(message, options)
     this.name = new.target.name

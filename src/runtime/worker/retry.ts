@@ -1,7 +1,7 @@
 // What follows from an attempt that failed: another one, and when, or the dead letters. Pure.
 import { backoffMs } from '../broker/backoff.ts'
 import { startTime } from '../protocol/instant.ts'
-import { PermanentError, RetryRequest, type ResolvedTaskOptions } from '../task.ts'
+import { RetryRequest, isPermanent, type ResolvedTaskOptions } from '../task.ts'
 
 /** The verdict on a failed attempt. */
 export type Verdict =
@@ -43,5 +43,5 @@ export function judge(
 }
 
 function isFinal(thrown: unknown, classes: ResolvedTaskOptions['noRetryFor']): boolean {
-  return thrown instanceof PermanentError || classes.some((one) => thrown instanceof one)
+  return isPermanent(thrown) || classes.some((one) => thrown instanceof one)
 }

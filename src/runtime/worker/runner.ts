@@ -7,6 +7,7 @@ import { MessageError, asError } from '../errors.ts'
 import type { TaskEvents } from '../events/task-events.ts'
 import type { TaskMetrics } from '../health/task-metrics.ts'
 import type { Logger } from '../log.ts'
+import { MAX_AHEAD_MS } from '../protocol/instant.ts'
 import { describeFailure } from '../protocol/result.ts'
 import { decodeTask, encodeRevival, type TaskMessage } from '../protocol/task-message.ts'
 import type { Settings } from '../settings.ts'
@@ -121,6 +122,10 @@ export class TaskRunner {
     if (message.expires !== undefined && message.expires <= delivery.takenAt) {
       this.#expire(delivery, message)
       return
+    }
+    if (message.eta !== undefined && message.eta - delivery.takenAt > MAX_AHEAD_MS) {
+      const years = Math.round((message.eta - delivery.takenAt) / (365 * 86_400_000))
+      throw new MessageError('EtaInvalid', `the header "eta" is ${years} years away; at most ten are accepted`)
     }
     if (message.eta !== undefined && message.eta > delivery.takenAt) {
       this.#deps.metrics.tasks.inc({ task: this.#label(message), queue, outcome: 'parked' })

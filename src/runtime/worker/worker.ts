@@ -54,6 +54,7 @@ export class TaskWorker implements HealthSource {
   readonly #log: Logger
   readonly #transport: RedisTransport
   readonly #store: RedisStore
+  readonly #results: RedisStore
   readonly #sender: EventSender
   readonly #presence: PresenceWriter
   readonly #brokerClock: BrokerClock
@@ -81,7 +82,9 @@ export class TaskWorker implements HealthSource {
       random,
       onTrouble: (message) => this.#log.warn({ event: 'broker-trouble' }, message),
     })
-    this.#store = new RedisStore({ url: settings.resultUrl, keyPrefix: settings.keyPrefix })
+    const { keyPrefix } = settings
+    this.#results = new RedisStore({ url: settings.resultUrl, keyPrefix })
+    this.#store = this.#together ? this.#results : new RedisStore({ url: settings.brokerUrl, keyPrefix })
     this.#sender = new EventSender(this.#transport, this.hostname, clock, this.lamport)
     this.events = new TaskEvents(this.#sender, options.events ?? false)
     const metrics = createTaskMetrics(this.metrics, {
@@ -102,14 +105,11 @@ export class TaskWorker implements HealthSource {
       retryQueue: (queue) => app.route(queue),
       settle: (outcome, queue) => this.#consumer?.settle(outcome, queue),
       release: () => this.#release(),
-      writeResult: (result) => this.#store.writeResult(result),
-      resultsInOutcome: settings.resultUrl === settings.brokerUrl,
+      writeResult: (result) => this.#results.writeResult(result),
+      resultsInOutcome: this.#together,
     })
     this.#presence = new PresenceWriter({
-      store:
-        settings.resultUrl === settings.brokerUrl
-          ? this.#store
-          : new RedisStore({ url: settings.brokerUrl, keyPrefix: settings.keyPrefix }),
+      store: this.#store,
       brokerClock: this.#brokerClock,
       clock,
       kind: 'worker',
@@ -204,7 +204,7 @@ export class TaskWorker implements HealthSource {
     await this.#pidbox?.stop()
     await this.#presence.stop()
     await this.#consumer?.close()
-    await Promise.all([this.#transport.close(), this.#store.close(), this.options.app.close()])
+    await Promise.all([this.#transport.close(), this.#store.close(), this.#results.close(), this.options.app.close()])
     this.#log.info({ event: 'worker-stopped', given_back: givenBack }, 'stopped')
   }
 
@@ -216,6 +216,12 @@ export class TaskWorker implements HealthSource {
   /** Celery's worker-heartbeat, out of turn. */
   async heartbeat(): Promise<void> {
     await this.#sender.send('worker-heartbeat', this.#heart())
+  }
+
+  /** Results and queues on one server: an outcome and its result are then one step. */
+  get #together(): boolean {
+    const { resultUrl, brokerUrl } = this.options.app.settings
+    return resultUrl === brokerUrl
   }
 
   /** What remote control may see of this worker. */

@@ -87,6 +87,25 @@ describe('SIGKILL', () => {
   })
 })
 
+describe('an error that nobody catches', () => {
+  it('ends the worker with one JSON line, and its task is counted as lost', async () => {
+    const worker = await startWorker(redis.url, { concurrency: 1 })
+    await app.send('test.crash')
+    expect(await worker.exit()).toBe(1)
+    expect(worker.lines().at(-1)).toMatchObject({
+      level: 'fatal',
+      event: 'uncaught-exception',
+      error: { message: 'thrown out of reach', stack_trace: expect.stringContaining('fixtures/app.ts') as string },
+    })
+    await startWorker(redis.url, { queues: 'celery,other', concurrency: 1 })
+    const lost = await until('it is lost a second time', async () => {
+      const [record] = await redis.client.hvals('unacked')
+      return record?.includes('"taskqueue-lost":1') ? record : undefined
+    })
+    expect(JSON.parse(lost)).toMatchObject([{ headers: { task: 'test.crash' } }, '', 'celery'])
+  })
+})
+
 describe('a lease', () => {
   it('outlives a blocked event loop', { timeout: 90_000 }, async () => {
     const blocked = await startWorker(redis.url, { concurrency: 2 })

@@ -117,6 +117,8 @@ describe('a reply that is lost', () => {
     await until('nothing is unacked', async () => (await redis.client.hlen('unacked')) === 0)
     expect(ended(ledger)).toHaveLength(40)
     expect(worker.lines().filter(({ event }) => event === 'lease-lost')).toEqual([])
+    // Given back at once by the worker itself: nobody had to wait for a lease to end and count a loss.
+    expect(begun(ledger).filter(({ redelivered }) => redelivered)).toEqual([])
   })
 
   it('of a settle runs nothing twice', async () => {

@@ -96,6 +96,27 @@ describe('a result', () => {
   })
 })
 
+describe('results on another server than queues', () => {
+  it('are there before the message is settled', async () => {
+    const resultUrl = redis.url.replace(/0$/, '5')
+    const env = { TASKQUEUE_BROKER_URL: redis.url, TASKQUEUE_RESULT_URL: resultUrl }
+    const apart = new TaskApp({ name: 'apart', env })
+    const other = await startWorker(redis.url, { queues: 'apart', env })
+    try {
+      const sent = await apart.send('test.add', [20, 1], { queue: 'apart' })
+      expect(await sent.get({ timeoutSeconds: 10 })).toBe(21)
+      const failed = await apart.send('test.permanent', [], { queue: 'apart' })
+      expect((await failure(failed)).message).toContain('no card')
+      const unknown = await apart.send('test.unknown', [], { queue: 'apart' })
+      expect((await failure(unknown)).message).toContain('NotRegistered')
+      expect(await redis.client.exists(`celery-task-meta-${sent.id}`)).toBe(0)
+      await until('nothing is unacked', async () => (await redis.client.hlen('unacked')) === 0)
+    } finally {
+      await Promise.all([other.end(), apart.close()])
+    }
+  })
+})
+
 describe('a failing task', () => {
   it('runs again after its back-off, under the same id, and its result says RETRY meanwhile', async () => {
     const ledger = newLedger()
@@ -228,6 +249,7 @@ describe("a message that can't be understood", () => {
       ['BodyInvalid', envelope({ body: Buffer.from('{"task": "old"}').toString('base64') })],
       ['MissingHeader', envelope({}, { task: null })],
       ['EtaInvalid', envelope({}, { eta: 'yesterday' })],
+      ['EtaInvalid', envelope({}, { eta: '9999-12-31T23:59:59+00:00' })],
     ]
     for (const [i, [reason, message]] of cases.entries()) {
       await redis.client.lpush('celery', message)
