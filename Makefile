@@ -15,7 +15,7 @@ help: ## List the commands
 node-path: ## Print the path of the Node that the project runs on
 	@deploy/local/node.sh
 
-node_modules/.installed: package-lock.json package.json $(wildcard src/*/package.json)
+node_modules/.installed: package-lock.json package.json $(wildcard src/*/package.json src/*/bin/*)
 	@$(WITH_NODE) $(STAGE) "npm packages" npm ci --no-fund --no-audit
 	@touch $@
 
