@@ -173,6 +173,8 @@ export function controllerManagerCommand(plan: ControlPlanePlan, files: ControlP
     `--cluster-signing-cert-file=${files.authority}`,
     `--cluster-signing-key-file=${files.authorityKey}`,
     '--use-service-account-credentials=true',
+    // Its default is a folder of the machine, which it would make.
+    `--flex-volume-plugin-dir=${join(plan.folder, 'flex-volumes')}`,
   ]
 }
 

@@ -253,10 +253,11 @@ function storageDriver(folder: string): string {
   return driver
 }
 
-// In mounts and processes of their own: nothing stays mounted or running when a build is killed.
+// In mounts and processes of their own: nothing stays mounted, running or behind when a build ends or is killed.
 function isolated(command: readonly string[], log: string): Promise<string> {
   const own = ['--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child=KILL', '--mount-proc']
-  return run('unshare', [...own, ...command], { log, env: { ...process.env, BUILDAH_ISOLATION: 'chroot' } })
+  const script = ['sh', join(import.meta.dirname, 'isolated.sh'), cacheFolder()]
+  return run('unshare', [...own, ...script, ...command], { log, env: { ...process.env, BUILDAH_ISOLATION: 'chroot' } })
 }
 
 async function isStored(reference: string): Promise<boolean> {
