@@ -5,7 +5,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, r
 import { createHash } from 'node:crypto'
 import { dirname, join } from 'node:path'
 import { run } from './local/command.ts'
-import { baseImage, buildImage, type Image } from './local/images.ts'
+import { baseImage, buildImage, pushImage, type Image } from './local/images.ts'
 import { cacheFolder } from './local/settings.ts'
 import { describeFailure, Stages } from './local/stage.ts'
 
@@ -63,8 +63,30 @@ export async function projectImages(stages: Stages): Promise<ProjectImages> {
   }
 }
 
+/**
+ * Brings the images to a cluster: pushed to the registry that TASKQUEUE_REGISTRY names, else loaded into its nodes.
+ * @returns the images under the names by which the cluster knows them
+ */
+export async function deliverImages(
+  images: ProjectImages,
+  cluster: { load(archives: readonly string[]): Promise<void> },
+  stages: Stages,
+  registry = process.env.TASKQUEUE_REGISTRY,
+): Promise<ProjectImages> {
+  if (registry === undefined || registry === '') {
+    await cluster.load(archives(images))
+    return images
+  }
+  return {
+    operator: await pushImage(images.operator, registry, stages),
+    orders: await pushImage(images.orders, registry, stages),
+    reports: await pushImage(images.reports, registry, stages),
+    redis: await pushImage(images.redis, registry, stages),
+  }
+}
+
 /** What has to be loaded into a cluster. */
-export function archives({ operator, orders, reports, redis }: ProjectImages): string[] {
+function archives({ operator, orders, reports, redis }: ProjectImages): string[] {
   return [operator, orders, reports, redis].map((image) => image.archive)
 }
 

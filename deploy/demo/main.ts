@@ -2,7 +2,7 @@
 // after it was killed half-way; the cluster stays up afterwards.
 
 import { TaskApp } from '@taskqueue/runtime'
-import { archives, projectImages } from '../images.ts'
+import { deliverImages, projectImages } from '../images.ts'
 import { clusterEnvironment, openCluster } from '../local/cluster.ts'
 import { endRunningCommands } from '../local/command.ts'
 import { describeFailure, Stages } from '../local/stage.ts'
@@ -24,8 +24,7 @@ async function demo(): Promise<void> {
   await cluster.up()
   const kubectl = new Kubectl(await clusterEnvironment(cluster, stages))
   reachable = kubectl
-  const images = await projectImages(stages)
-  await cluster.load(archives(images))
+  const images = await deliverImages(await projectImages(stages), cluster, stages)
 
   await stages.run(`helm upgrade --install of charts/taskqueue-operator into ${OPERATOR_NAMESPACE}`, () =>
     installOperator(kubectl, images.operator.reference),

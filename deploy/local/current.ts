@@ -46,7 +46,9 @@ export class CurrentCluster {
 
   /** @throws LocalClusterError `UNSUPPORTED`, always: this project can't know how images get there */
   load(archives: readonly string[]): Promise<void> {
-    const reason = `Images can't be loaded into the current cluster. Push ${archives.join(', ')} to a registry that it pulls from.`
+    const reason =
+      `${archives.length} images can't be loaded into the current cluster. Set TASKQUEUE_REGISTRY to a registry that it pulls ` +
+      'from and that you may push to, e.g. TASKQUEUE_REGISTRY=registry.example/team, and they are pushed there.'
     return Promise.reject(new LocalClusterError('UNSUPPORTED', reason))
   }
 

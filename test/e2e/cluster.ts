@@ -4,7 +4,7 @@
 import type { TestProject } from 'vitest/node'
 import { example, installOperator, OPERATOR_NAMESPACE, waitReady } from '../../deploy/demo/install.ts'
 import { Kubectl } from '../../deploy/demo/kubectl.ts'
-import { archives, projectImages } from '../../deploy/images.ts'
+import { deliverImages, projectImages } from '../../deploy/images.ts'
 import { clusterEnvironment, openCluster } from '../../deploy/local/cluster.ts'
 import { Stages } from '../../deploy/local/stage.ts'
 
@@ -25,8 +25,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   await cluster.up()
   const env = await clusterEnvironment(cluster, stages)
   const kubectl = new Kubectl(env)
-  const images = await projectImages(stages)
-  await cluster.load(archives(images))
+  const images = await deliverImages(await projectImages(stages), cluster, stages)
   await stages.run(`operator by helm into ${OPERATOR_NAMESPACE}`, () =>
     installOperator(kubectl, images.operator.reference),
   )
@@ -49,7 +48,17 @@ async function isUp(cluster: Awaited<ReturnType<typeof openCluster>>): Promise<b
   return components.length > 0 && components.every(({ healthy }) => healthy)
 }
 
+/** TaskQueues first, while their broker still answers: a Celery worker whose broker is gone takes its whole grace period to end. */
 async function removeNamespace(kubectl: Kubectl): Promise<void> {
+  await kubectl.attempt(
+    'delete',
+    'taskqueues',
+    '--all',
+    '--cascade=foreground',
+    '--namespace',
+    NAMESPACE,
+    '--timeout=50s',
+  )
   await kubectl.wait(180, 'delete', 'namespace', NAMESPACE, '--ignore-not-found')
 }
 
