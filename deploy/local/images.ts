@@ -80,6 +80,24 @@ export async function buildImage(request: ImageRequest, stages: Stages): Promise
 }
 
 /**
+ * Pushes an image to a registry, under the login that buildah (or docker) has there.
+ * @param registry such as `registry.example/team`; a registry on this machine is spoken to without TLS
+ * @returns the image under its name in the registry
+ * @throws LocalClusterError `COMMAND_FAILED` with what the registry said
+ */
+export async function pushImage(image: Image, registry: string, stages: Stages): Promise<Image> {
+  const reference = image.reference.replace(/^[^/]+/, registry.replace(/\/+$/, ''))
+  const plain = /^(localhost|127\.0\.0\.1)(:|\/)/.test(registry) ? ['--tls-verify=false'] : []
+  const log = buildLog(`push-${basename(image.archive, '.tar')}`)
+  await locked(`push of ${reference}`, stages, () =>
+    stages.run(`push ${reference}`, () =>
+      buildah(['push', '--quiet', ...plain, image.reference, `docker://${reference}`], log),
+    ),
+  )
+  return { ...image, reference }
+}
+
+/**
  * The Debian base image, made anew once a month so that its packages stay fresh.
  * @throws LocalClusterError `COMMAND_FAILED` when the packages can't be had
  */
@@ -254,18 +272,19 @@ function storageDriver(folder: string): string {
 }
 
 // In mounts and processes of their own: nothing stays mounted, running or behind when a build ends or is killed.
-function isolated(command: readonly string[], log: string): Promise<string> {
+function isolation(command: readonly string[]): string[] {
   const own = ['--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child=KILL', '--mount-proc']
-  const script = ['sh', join(import.meta.dirname, 'isolated.sh'), cacheFolder()]
-  return run('unshare', [...own, ...script, ...command], { log, env: { ...process.env, BUILDAH_ISOLATION: 'chroot' } })
+  return [...own, 'sh', join(import.meta.dirname, 'isolated.sh'), cacheFolder(), ...command]
+}
+
+function isolated(command: readonly string[], log: string): Promise<string> {
+  return run('unshare', isolation(command), { log, env: { ...process.env, BUILDAH_ISOLATION: 'chroot' } })
 }
 
 async function isStored(reference: string): Promise<boolean> {
   if (!existsSync('/usr/bin/buildah')) return false
-  return (
-    (await attempt('buildah', [...storage(), 'inspect', '--type', 'image', '--format', '{{.FromImageID}}', reference]))
-      .status === 0
-  )
+  const inspect = ['buildah', ...storage(), 'inspect', '--type', 'image', '--format', '{{.FromImageID}}', reference]
+  return (await attempt('unshare', isolation(inspect))).status === 0
 }
 
 async function ready(stages: Stages): Promise<void> {
