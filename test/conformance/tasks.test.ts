@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { TaskApp } from '../../src/runtime/app.ts'
 import { endAll, startWorker } from '../integration/runtime/support/command.ts'
+import { ended, newLedger } from '../integration/runtime/support/ledger.ts'
 import { startRedis, type RedisServer } from '../integration/runtime/support/redis-server.ts'
 import { Celery, celeryBin } from './support/celery.ts'
 
@@ -73,6 +74,33 @@ unwanted = app.send_task('test.add', args=[1, 1], ignore_result=True)
 app.send_task('test.add', args=[1, 1]).get(timeout=20)
 print(json.dumps(unwanted.state))`)
     expect(got).toBe('PENDING')
+  })
+})
+
+describe('what Python puts around a task', () => {
+  it('is honoured when it is a group, the end of a chain, or a soft time limit', async () => {
+    const ledger = newLedger()
+    const got = await celery.python(`
+from celery import chain, group
+both = group(app.signature('test.add', args=[i, i]) for i in range(3)).apply_async()
+last = chain(app.signature('py.echo', args=[1], queue='python'), app.signature('test.add', args=[[], 2], immutable=True)).apply_async()
+limited = app.send_task('test.until-aborted', args=['${ledger}', 'limited'], soft_time_limit=1)
+print(json.dumps([both.get(timeout=20), last.get(timeout=20), limited.get(timeout=20)]))`)
+    expect(got).toEqual([[0, 2, 4], '2', 'ignored'])
+    expect(ended(ledger)[0]?.tag).toBe('limited:TimeLimit')
+  })
+
+  it('is refused aloud when Node would have to follow it: nothing runs half a chain in silence', async () => {
+    const got = await celery.python(`
+from celery import chain
+first = chain(app.signature('test.add', args=[1, 2]), app.signature('py.echo', queue='python')).apply_async().parent
+try:
+    first.get(timeout=20)
+except Exception as error:
+    print(json.dumps([str(error), first.id]))`)
+    const [message, id] = got as [string, string]
+    expect(message).toContain('chain')
+    expect(await app.store.readDeadLetter(id)).toMatchObject({ reason: 'CanvasUnsupported' })
   })
 })
 

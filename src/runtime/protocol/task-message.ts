@@ -28,6 +28,8 @@ export interface TaskMessage {
   readonly rootId: string | undefined
   readonly parentId: string | undefined
   readonly groupId: string | undefined
+  /** Seconds that the sender gives an attempt: soft, or hard when there is only that. */
+  readonly timeLimitSeconds: number | undefined
   /** The slot of the schedule that sent it. */
   readonly scheduledFor: number | undefined
   readonly priority: number
@@ -73,6 +75,7 @@ export function decodeTask(envelope: Envelope): TaskMessage {
     rootId: optionalText(headers['root_id']),
     parentId: optionalText(headers['parent_id']),
     groupId: optionalText(headers['group']),
+    timeLimitSeconds: timeLimit(headers['timelimit']),
     scheduledFor: instantHeader(headers, 'scheduled_for'),
     priority: typeof properties['priority'] === 'number' ? properties['priority'] : 0,
     replyTo: optionalText(properties['reply_to']),
@@ -112,6 +115,22 @@ function instantHeader(headers: JsonObject, name: string): number | undefined {
     if (error instanceof UsageError) throw new MessageError('EtaInvalid', `the header "${name}": ${error.message}`)
     throw error
   }
+}
+
+/** Celery's pair of [hard, soft]. */
+function timeLimit(pair: unknown): number | undefined {
+  if (!Array.isArray(pair)) return undefined
+  const [hard, soft] = pair as unknown[]
+  return [soft, hard].find((seconds) => typeof seconds === 'number' && seconds > 0) as number | undefined
+}
+
+/** The parts of a message that ask for more than running one task; empty for most. */
+export function canvasParts(message: TaskMessage): string[] {
+  const { callbacks, errbacks, chain, chord } = message.embed
+  const asked = Object.entries({ callbacks, errbacks, chain, chord }).filter(([, value]) => {
+    return Array.isArray(value) ? value.length > 0 : value !== null && value !== undefined
+  })
+  return asked.map(([name]) => name)
 }
 
 function optionalText(value: unknown): string | undefined {

@@ -9,7 +9,7 @@ import type { TaskMetrics } from '../health/task-metrics.ts'
 import type { Logger } from '../log.ts'
 import { MAX_AHEAD_MS } from '../protocol/instant.ts'
 import { describeFailure } from '../protocol/result.ts'
-import { decodeTask, encodeRevival, type TaskMessage } from '../protocol/task-message.ts'
+import { canvasParts, decodeTask, encodeRevival, type TaskMessage } from '../protocol/task-message.ts'
 import type { Settings } from '../settings.ts'
 import { resolveTaskOptions, type RegisteredTask, type ResolvedTaskOptions } from '../task.ts'
 import { Execution, TaskAborted } from './execution.ts'
@@ -140,6 +140,13 @@ export class TaskRunner {
       this.#bury(delivery, message, 'NotRegistered', error)
       return
     }
+    const canvas = canvasParts(message)
+    if (canvas.length > 0) {
+      // Running it and dropping what should follow would be a failure that nobody hears of.
+      const text = `the message has ${canvas.join(', ')}, which Node workers don't follow yet: send it to a queue of Python workers`
+      this.#bury(delivery, message, 'CanvasUnsupported', new Error(text))
+      return
+    }
     const redelivered =
       envelope.lostDeliveries > 0 || envelope.headers['redelivered'] === true || isRedelivered(envelope.properties)
     void this.#run(task, delivery, message, redelivered)
@@ -183,7 +190,7 @@ export class TaskRunner {
   }
 
   #softLimit(execution: Execution, options: ResolvedTaskOptions): Timer | undefined {
-    const seconds = options.softTimeLimitSeconds
+    const seconds = execution.message.timeLimitSeconds ?? options.softTimeLimitSeconds
     if (seconds === undefined) return undefined
     return this.#deps.clock.after(seconds * 1000, () => {
       execution.log.warn({ event: 'soft-time-limit', limit_seconds: seconds }, 'the soft time limit is over')

@@ -139,6 +139,27 @@ describe('a lease', () => {
   })
 })
 
+describe('tasks for now and for later', () => {
+  it('are each run once when they come mixed, at all priorities and on several queues', async () => {
+    const worker = await startWorker(redis.url, { queues: 'celery,mail', concurrency: 6 })
+    const jobs = Array.from({ length: 300 }, (_, i) => {
+      const options = {
+        priority: (i * 7) % 10,
+        queue: i % 3 === 0 ? 'mail' : 'celery',
+        ...(i % 2 === 0 ? { countdown: 0.2 + (i % 5) * 0.3 } : {}),
+      }
+      return app.send('test.note', [ledger, `job-${i}`, i % 4], options)
+    })
+    await Promise.all(jobs)
+    await until('every job has ended', () => new Set(tags(ended(ledger))).size === 300)
+    await settled()
+    await settled('mail')
+    expect(ended(ledger)).toHaveLength(300)
+    expect(begun(ledger).filter(({ redelivered }) => redelivered)).toEqual([])
+    expect(worker.lines().filter(({ event }) => event === 'broker-trouble' || event === 'lease-lost')).toEqual([])
+  })
+})
+
 describe('a worker', () => {
   it('never takes more than it has free slots for', async () => {
     await Promise.all(Array.from({ length: 60 }, (_, i) => app.send('test.note', [ledger, `job-${i}`, 40])))

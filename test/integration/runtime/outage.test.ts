@@ -153,6 +153,17 @@ describe('a broker that has lost its scripts', () => {
   })
 })
 
+describe('a broker that became a replica', () => {
+  it('refuses with a code, and is used again when it is the primary', async () => {
+    await startWorker(redis.url)
+    expect(await (await app.send('test.add', [1, 2])).get({ timeoutSeconds: 10 })).toBe(3)
+    await redis.client.replicaof('127.0.0.1', await freePort())
+    await expect(app.send('test.add', [1, 1])).rejects.toMatchObject({ code: 'BrokerReadOnly' })
+    await redis.client.replicaof('NO', 'ONE')
+    expect(await (await app.send('test.add', [2, 2])).get({ timeoutSeconds: 20 })).toBe(4)
+  })
+})
+
 describe('a broker that is full', () => {
   it('refuses what is new, with a code, and drains', async () => {
     await Promise.all(Array.from({ length: 20 }, (_, i) => app.send('test.note', [ledger, `job-${i}`])))

@@ -62,6 +62,8 @@ export class RedisConnection {
       maxRetriesPerRequest: 0,
       enableOfflineQueue: false,
       autoResubscribe: false,
+      // A primary that became a replica: the name in the URL leads to the new one.
+      reconnectOnError: (error) => error.message.startsWith('READONLY'),
       retryStrategy: (attempt) => backoffMs(attempt, RECONNECT, this.#random()),
     })
     this.redis.on('error', (error: Error) => this.#fail(error))

@@ -10,13 +10,14 @@
 import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError, MessageError } from '../../errors.ts'
 import { CONSUMER_MAX_BODY_BYTES, decodeEnvelope, type Envelope } from '../../protocol/envelope.ts'
-import { PRIORITY_STEPS, priorityStep } from '../../protocol/queue-key.ts'
+import { priorityStep } from '../../protocol/queue-key.ts'
 import { backoffMs } from '../backoff.ts'
 import type { ConsumeOptions, Consumer, Delivery, DeliveryToken, Outcome } from '../transport.ts'
 import type { RedisConnection } from './connection.ts'
 import type { Keys } from './keys.ts'
 import type { LeaseSlots } from './lease-slots.ts'
 import { MAX_QUEUES } from './lease-slots.ts'
+import { joinCall, promoteCall, recoverCall, takeCall } from './queue-calls.ts'
 import { addScript, isNoScript, loadScripts, runScript, type ScriptCall } from './scripts.ts'
 import { settleCall, type PendingOutcome } from './settle-call.ts'
 import { formatTag } from './tag.ts'
@@ -31,8 +32,6 @@ const RECOVERY_DELAY_MS = 4500
 const POLL_MS = 250
 /** Traps that were tried: see take.lua. */
 const MAX_BATCH = 500
-const MAX_BATCH_BYTES = 4 * 1024 * 1024
-const SWEEP_BATCH = 200
 const TROUBLE = { baseMs: 100, capMs: 3000 } as const
 
 /** What a consumer is built on. */
@@ -71,6 +70,7 @@ export class RedisConsumer implements Consumer {
   #ticks = 0
   #unsettled = 0
   #number = 1
+  #parkedNumber = 1
   #turn = 0
   #idle = false
   #taking = true
@@ -106,11 +106,7 @@ export class RedisConsumer implements Consumer {
     const { keys, process, clock } = this.#deps
     const { queues } = this.#options
     await loadScripts(redis, ['take', 'settle', 'recover', 'join', 'promote'])
-    await runScript(redis, {
-      name: 'join',
-      keys: [...this.#queueKeys((queue) => keys.leases(queue), queues), keys.queues],
-      args: [queues.length, process, ...queues, ...queues.map((q) => JSON.stringify(q)), ...this.#held.keys()],
-    })
+    await runScript(redis, joinCall(keys, queues, process, this.#held.keys()))
     this.#connectedAt = clock.monotonic()
     this.#failures = 0
     this.#pausedUntil = 0
@@ -210,8 +206,9 @@ export class RedisConsumer implements Consumer {
   #send(want: number): void {
     const outcomes = this.#pending.slice(0, MAX_BATCH)
     this.#pending = this.#pending.slice(MAX_BATCH)
-    const tick: Tick = { outcomes, want, firstNumber: this.#number, calls: this.#calls(outcomes, want) }
+    const firstNumber = this.#number
     this.#number += want
+    const tick: Tick = { outcomes, want, firstNumber, calls: this.#calls(outcomes, want, firstNumber) }
     this.#requested += want
     this.#ticks += 1
     this.#unsettled += outcomes.length
@@ -224,51 +221,35 @@ export class RedisConsumer implements Consumer {
     })
   }
 
-  #calls(outcomes: readonly PendingOutcome[], want: number): ScriptCall[] {
+  #calls(outcomes: readonly PendingOutcome[], want: number, firstNumber: number): ScriptCall[] {
     const { keys, process, clock } = this.#deps
     const calls: ScriptCall[] = []
     const now = clock.monotonic()
     const { queues } = this.#options
     if (now - this.#promotedAt >= POLL_MS * 0.8) {
       this.#promotedAt = now
-      const args = [SWEEP_BATCH, ...queues.flatMap((queue) => [JSON.stringify(queue), keys.wake(queue)])]
-      calls.push({ name: 'promote', keys: this.#queueKeys((queue) => keys.parked(queue), queues), args })
+      calls.push(promoteCall(keys, queues))
     }
     if (now - this.#recoveredAt >= RECOVER_EVERY_MS && now - this.#connectedAt >= RECOVERY_DELAY_MS) {
       this.#recoveredAt = now - this.#deps.random() * 500
-      const args = [SWEEP_BATCH, ...queues.map((queue) => JSON.stringify(queue))]
-      calls.push({ name: 'recover', keys: this.#queueKeys((queue) => keys.leases(queue), queues), args })
+      calls.push(recoverCall(keys, queues))
     }
     if (outcomes.length > 0) calls.push(settleCall(outcomes, keys, (priority) => this.#parkTag(priority)))
     if (want > 0) {
-      const order = this.#order(this.#turn)
-      const args = [
-        want,
-        process,
-        this.#number,
-        LEASE_SECONDS,
-        MAX_BATCH_BYTES,
-        ...order.map((queue) => JSON.stringify(queue)),
-      ]
-      calls.push({ name: 'take', keys: this.#queueKeys((queue) => keys.leases(queue), order), args })
+      const request = { want, process, firstNumber, leaseSeconds: LEASE_SECONDS }
+      calls.push(takeCall(keys, this.#order(this.#turn), request))
     }
     return calls
   }
 
   #parkTag(priority: number): string {
-    return formatTag(`${this.#deps.process}-parked`, this.#number++, priorityStep(priority))
+    return formatTag(`${this.#deps.process}-parked`, this.#parkedNumber++, priorityStep(priority))
   }
 
   /** The queues, starting with another one at each turn, so that none is always served first. */
   #order(turn: number): readonly string[] {
     const { queues } = this.#options
     return [...queues.slice(turn), ...queues.slice(0, turn)]
-  }
-
-  #queueKeys(last: (queue: string) => string, queues: readonly string[]): string[] {
-    const { keys } = this.#deps
-    const perQueue = queues.flatMap((queue) => [...PRIORITY_STEPS.map((step) => keys.list(queue, step)), last(queue)])
-    return [keys.unacked, keys.unackedIndex, ...perQueue]
   }
 
   /** Never rejects. Each reply counts by itself: a settle that is done stays done when the take after it failed. */
@@ -301,7 +282,9 @@ export class RedisConsumer implements Consumer {
     const settled = replies.get('settle')
     if (typeof settled === 'string') this.#confirm(tick.outcomes, settled)
     // Their confirmation didn't come: they are sent again, and the tag makes that harmless.
-    else if (tick.outcomes.length > 0) this.#pending = [...tick.outcomes, ...this.#pending]
+    else if (tick.outcomes.length > 0) {
+      this.#pending = [...tick.outcomes.map((open) => ({ ...open, repeated: true })), ...this.#pending]
+    }
     const taken = replies.get('take')
     if (Array.isArray(taken)) this.#receive(tick, taken, turn)
     if (replies.size > 0) this.#lastRoundTrip = this.#deps.clock.monotonic()
@@ -310,7 +293,10 @@ export class RedisConsumer implements Consumer {
   }
 
   #confirm(outcomes: readonly PendingOutcome[], settled: string): void {
-    outcomes.forEach(({ outcome, queue }, i) => {
+    outcomes.forEach(({ outcome, queue, repeated }, i) => {
+      if (settled[i] === '0' && !repeated) {
+        this.#deps.onTrouble(`an outcome on queue ${queue} came after its lease was lost; the task runs elsewhere`)
+      }
       if (settled[i] === 'e') {
         this.#deps.onTrouble(
           `an outcome on queue ${queue} was refused by the broker; the message comes back when its lease ends`,

@@ -9,6 +9,8 @@ import { stepOfTag } from './tag.ts'
 export interface PendingOutcome {
   readonly outcome: Outcome
   readonly queue: string
+  /** It was sent before, and no reply came: that its tag is gone says nothing then. */
+  readonly repeated?: boolean
 }
 
 /** Makes the tag of a message that is parked. */

@@ -1,0 +1,61 @@
+// The calls of the scripts that work on whole queues. Pure: which keys in which order, as the scripts' headers say.
+import { PRIORITY_STEPS } from '../../protocol/queue-key.ts'
+import type { Keys } from './keys.ts'
+import type { ScriptCall } from './scripts.ts'
+
+/** Bytes after which a take stops: more in one reply holds Redis and this process up. */
+const MAX_TAKE_BYTES = 4 * 1024 * 1024
+/** Messages of a queue that one call recovers or promotes: a bound on the time the server spends on it. */
+const SWEEP_BATCH = 200
+
+/** The keys that take, recover, promote and join begin with: for each queue its four lists and one more. */
+function queueKeys(keys: Keys, queues: readonly string[], last: (queue: string) => string): string[] {
+  const perQueue = queues.flatMap((queue) => [...PRIORITY_STEPS.map((step) => keys.list(queue, step)), last(queue)])
+  return [keys.unacked, keys.unackedIndex, ...perQueue]
+}
+
+const asJson = (queues: readonly string[]): string[] => queues.map((queue) => JSON.stringify(queue))
+
+/** What a take asks for. */
+export interface TakeRequest {
+  /** The process part of the tags, and the number of the first. */
+  readonly process: string
+  readonly firstNumber: number
+  readonly want: number
+  readonly leaseSeconds: number
+}
+
+/** @param queues in the order in which they are to be served */
+export function takeCall(keys: Keys, queues: readonly string[], request: TakeRequest): ScriptCall {
+  const { want, process, firstNumber, leaseSeconds } = request
+  return {
+    name: 'take',
+    keys: queueKeys(keys, queues, (queue) => keys.leases(queue)),
+    args: [want, process, firstNumber, leaseSeconds, MAX_TAKE_BYTES, ...asJson(queues)],
+  }
+}
+
+export function recoverCall(keys: Keys, queues: readonly string[]): ScriptCall {
+  return {
+    name: 'recover',
+    keys: queueKeys(keys, queues, (queue) => keys.leases(queue)),
+    args: [SWEEP_BATCH, ...asJson(queues)],
+  }
+}
+
+export function promoteCall(keys: Keys, queues: readonly string[]): ScriptCall {
+  return {
+    name: 'promote',
+    keys: queueKeys(keys, queues, (queue) => keys.parked(queue)),
+    args: [SWEEP_BATCH, ...queues.flatMap((queue) => [JSON.stringify(queue), keys.wake(queue)])],
+  }
+}
+
+/** @param held the tags that are in this process's hands */
+export function joinCall(keys: Keys, queues: readonly string[], process: string, held: Iterable<string>): ScriptCall {
+  return {
+    name: 'join',
+    keys: [...queueKeys(keys, queues, (queue) => keys.leases(queue)), keys.queues],
+    args: [queues.length, process, ...queues, ...asJson(queues), ...held],
+  }
+}
