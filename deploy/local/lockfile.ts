@@ -1,5 +1,5 @@
 // One holder at a time, across processes: a file that names its holder by id and start time, so that a dead holder holds nothing.
-import { linkSync, mkdirSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
+import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { LocalClusterError } from './errors.ts'
 import { isAlive, parseRecord, recordOf, waitUntil, type ProcessRecord } from './processes.ts'
@@ -52,13 +52,15 @@ async function acquire(file: string, options: LockOptions): Promise<() => void> 
     const who = holder ? `${holder.name} (process ${holder.pid})` : 'another process'
     throw new LocalClusterError('LOCKED', `${file} is held by ${who}. Wait for it to end, or end it, and try again.`)
   }
-  return () => unlinkSync(file)
+  return () => {
+    if (readHolder(file)?.pid === own.pid) rmSync(file, { force: true })
+  }
 }
 
 // The file appears with its content, because a link to a finished file is made in one step.
-function take(file: string, own: ProcessRecord): boolean {
-  const draft = `${file}.${own.pid}`
-  writeFileSync(draft, `${JSON.stringify(own)}\n`)
+function take(file: string, holder: ProcessRecord): boolean {
+  const draft = `${file}.${process.pid}`
+  writeFileSync(draft, `${JSON.stringify(holder)}\n`)
   try {
     linkSync(draft, file)
     return true
@@ -79,7 +81,7 @@ function dropStale(file: string): void {
     return
   }
   const holder = readHolder(aside)
-  if (holder && isAlive(holder)) linkSync(aside, file)
+  if (holder && isAlive(holder)) take(file, holder)
   unlinkSync(aside)
 }
 

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { attempt, run } from './command.ts'
 import { LocalClusterError } from './errors.ts'
 import type { Namespace } from './namespace.ts'
-import type { ClusterSettings } from './settings.ts'
+import { linkPrefix, type ClusterSettings } from './settings.ts'
 
 const forwarding = '/proc/sys/net/ipv4/ip_forward'
 const forwardingBefore = (settings: ClusterSettings) => join(settings.folder, 'run', 'ip_forward.before')
@@ -27,6 +27,8 @@ export function takenBy(routes: string, network: string, link: string): string |
   return routes.split('\n').find((line) => {
     const target = parseNetwork(line.split(' ')[0] ?? '')
     if (!target || line.includes(` dev ${link} `)) return false
+    // A route to a quarter of the internet, as a VPN may set, is not a claim to each network in it.
+    if (target.size > 2 ** 24) return false
     return target.first < wanted.first + wanted.size && wanted.first < target.first + target.size
   })
 }
@@ -73,10 +75,9 @@ function innerRules({ scope, addresses }: ClusterSettings): string {
 
 async function openEgress(settings: ClusterSettings): Promise<void> {
   const { scope, link, addresses } = settings
-  const before = readFileSync(forwarding, 'utf8').trim()
+  const before = await forwardingWithout(scope)
   if (!existsSync(forwardingBefore(settings))) writeFileSync(forwardingBefore(settings), before)
-  // Forwarding is switched on for the machine, so this table lets nothing through that is not the cluster's own when it was off before.
-  const closed = before === '0' ? `\n    iifname != "${link}" oifname != "${link}" drop` : ''
+  // Forwarding is switched on for the machine, so these rules let nothing through that is not a local cluster's when it was off before.
   const rules = `table ip ${scope} {
   chain leaving {
     type nat hook postrouting priority srcnat;
@@ -84,7 +85,7 @@ async function openEgress(settings: ClusterSettings): Promise<void> {
   }
   chain passing {
     type filter hook forward priority filter;
-    oifname "${link}" ct state new drop${closed}
+    oifname "${link}" ct state new drop${before === '0' ? `\n    ${closedRule}` : ''}
   }
 }
 `
@@ -92,18 +93,37 @@ async function openEgress(settings: ClusterSettings): Promise<void> {
   if (before === '0') writeFileSync(forwarding, '1')
 }
 
+const closedRule = `iifname != "${linkPrefix}*" oifname != "${linkPrefix}*" drop`
+
+// The setting as it would be without local clusters: another one may have switched it on, and its rules say so.
+async function forwardingWithout(scope: string): Promise<string> {
+  for (const table of await otherTables(scope)) {
+    if ((await run('nft', ['list', 'table', 'ip', table])).includes(closedRule)) return '0'
+  }
+  return readFileSync(forwarding, 'utf8').trim()
+}
+
+async function otherTables(scope: string): Promise<string[]> {
+  return localTables(await run('nft', ['list', 'tables'])).filter((table) => table !== scope)
+}
+
+/** The names of local clusters' tables in what `nft list tables` prints. */
+export function localTables(listed: string): string[] {
+  return [...listed.matchAll(/^table ip (taskqueue-local(?:-[0-9a-f]{8})?)$/gm)].map((match) => match[1] ?? '')
+}
+
 /** Takes back what {@link connectNetwork} left on this machine. Does nothing where nothing is left. */
 export async function disconnectNetwork(settings: ClusterSettings): Promise<void> {
   if (existsSync(`/sys/class/net/${settings.link}`)) await attempt('ip', ['link', 'delete', settings.link])
-  if (existsSync('/usr/sbin/nft')) {
-    const tables = await attempt('nft', ['list', 'tables'])
-    if (tables.stdout.split('\n').includes(`table ip ${settings.scope}`))
-      await run('nft', ['delete', 'table', 'ip', settings.scope])
+  const nft = existsSync('/usr/sbin/nft')
+  if (nft && localTables(await run('nft', ['list', 'tables'])).includes(settings.scope)) {
+    await run('nft', ['delete', 'table', 'ip', settings.scope])
   }
   const file = forwardingBefore(settings)
   if (!existsSync(file)) return
-  const before = readFileSync(file, 'utf8').trim()
-  if (before === '0') writeFileSync(forwarding, '0')
+  // The last cluster that goes switches forwarding off again.
+  const wasOff = readFileSync(file, 'utf8').trim() === '0'
+  if (wasOff && !(nft && (await otherTables(settings.scope)).length > 0)) writeFileSync(forwarding, '0')
   rmSync(file)
 }
 

@@ -55,6 +55,9 @@ export interface ClusterSettings {
   readonly kubeconfig: string
 }
 
+/** What the names of local clusters' network devices begin with. */
+export const linkPrefix = 'tq-'
+
 const defaultFolder = '/var/lib/taskqueue-local'
 
 /**
@@ -78,7 +81,7 @@ export function clusterSettings(env: Environment = process.env): ClusterSettings
     folder,
     nodeName: 'local',
     scope: suffix ? `taskqueue-local-${suffix}` : 'taskqueue-local',
-    link: suffix ? `tq-${suffix}` : 'tq-local',
+    link: `${linkPrefix}${suffix || 'local'}`,
     addresses,
     apiPort: 6443,
     volumes: readNumber(env, 'TASKQUEUE_CLUSTER_VOLUMES', 20, 1, 200),
