@@ -35,6 +35,8 @@ export interface BeatOptions {
 
 /** The longest a due slot waits for the next turn when nothing else is known. */
 const TURN_MS = 1000
+/** Before looking again when someone else moved a cursor: whatever the reason, it must not be a hot loop. */
+const RELEARN_MS = 100
 /** Slots fired at once: they share one connection. */
 const AT_ONCE = 100
 /** A beat whose last turn is older than this is stuck. */
@@ -173,6 +175,7 @@ export class Beat implements HealthSource {
 
   #untilNext(): number {
     if (this.#leadership.standing !== 'leader' || this.#brokerProblem !== undefined) return TURN_MS
+    if (!this.#known) return RELEARN_MS
     const now = this.brokerClock.now()
     let wait = TURN_MS
     for (const next of this.#next.values()) wait = Math.min(wait, next - now)
@@ -257,17 +260,17 @@ export class Beat implements HealthSource {
   }
 
   async #step(schedule: Schedule, from: number | null, move: Move): Promise<boolean> {
-    const { store, name, prepare } = this.#options
+    const { store, name } = this.#options
     const fence = this.#leadership.fence
     if (!fence) return false
     const { fingerprint } = schedule.trigger
     const id = uuid5(`taskqueue:${name}/${schedule.name}/${move.to}`)
-    const publications = move.run ? [prepare(schedule, move.to, id)] : []
+    const publications = move.run ? this.#messageOf(schedule, move.to, id) : []
     const advance: CursorAdvance = {
       schedule: schedule.name,
       from,
       to: move.to,
-      missed: move.missed,
+      missed: move.missed + (move.run && publications.length === 0 ? 1 : 0),
       fingerprint,
       publications,
     }
@@ -278,19 +281,44 @@ export class Beat implements HealthSource {
       if (outcome === 'fenced') this.#leadership.fenced()
       return false
     }
-    const before = this.#cursors.get(schedule.name) ?? this.#fileCursors.get(schedule.name)
-    const firedAt = move.run ? this.brokerClock.now() : (before?.firedAt ?? null)
+    this.#remember(advance)
+    if (publications.length > 0) this.#sayRun(schedule, move.to, id)
+    return true
+  }
+
+  /** What the script has just written, as both the broker and the schedule file will have it. */
+  #remember({ schedule, to, missed, fingerprint, publications }: CursorAdvance): void {
+    const before = this.#cursors.get(schedule) ?? this.#fileCursors.get(schedule)
     const cursor: Cursor = {
-      slot: move.to,
-      firedAt,
+      slot: to,
+      firedAt: publications.length > 0 ? this.brokerClock.now() : (before?.firedAt ?? null),
       runs: (before?.runs ?? 0) + publications.length,
-      missed: (before?.missed ?? 0) + move.missed,
+      missed: (before?.missed ?? 0) + missed,
       fingerprint,
     }
-    this.#cursors.set(schedule.name, cursor)
-    this.#fileCursors.set(schedule.name, cursor)
-    if (move.run) this.#sayRun(schedule, move.to, id)
-    return true
+    this.#cursors.set(schedule, cursor)
+    this.#fileCursors.set(schedule, cursor)
+  }
+
+  /** The message of a slot; none when the app refuses it, and then the slot is missed and the other schedules go on. */
+  #messageOf(schedule: Schedule, slot: number, id: string): Publication[] {
+    try {
+      return [this.#options.prepare(schedule, slot, id)]
+    } catch (error) {
+      this.missed += 1
+      this.#counters.missed.inc({ schedule: schedule.name })
+      this.#options.log.error(
+        {
+          event: 'job-missed',
+          error,
+          schedule: schedule.name,
+          task: schedule.task,
+          scheduled_for: new Date(slot).toISOString(),
+        },
+        `JOB_MISSED: the slot of ${schedule.name} can't be sent: ${asError(error).message}`,
+      )
+      return []
+    }
   }
 
   #sayRun(schedule: Schedule, slot: number, id: string): void {

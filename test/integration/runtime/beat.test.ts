@@ -225,6 +225,19 @@ describe('beat', () => {
     expect(await readFile(String(aside), 'utf8')).toBe('{"version": 1, "cursors": {"tick": 5}}')
   })
 
+  it("goes on with the others when one schedule can't be sent, and counts its slots as missed", async () => {
+    const big = JSON.stringify(['x'.repeat(70_000)])
+    await writeFile(
+      schedules,
+      `schedules: [{name: big, task: t, everySeconds: 1, args: ${big}}, {name: tick, task: t, everySeconds: 1, queue: ticks}]`,
+    )
+    const one = beat()
+    const missed = await one.event('job-missed')
+    expect(missed).toMatchObject({ level: 'error', schedule: 'big', error: { code: 'PayloadTooLarge' } })
+    await until('the other fires', async () => (await slots()).length >= 2)
+    expect((await one.health('/metrics')).body).toMatch(/taskqueue_schedule_missed_total\{schedule="big"\} [1-9]/)
+  })
+
   it('sends into the default queue only, in a Test environment', async () => {
     await writeFile(schedules, every(1))
     launch(['beat', '--schedules', schedules, '--environment', 'Test', '--default-queue', 'sandbox'], env)

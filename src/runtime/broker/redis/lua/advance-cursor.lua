@@ -10,7 +10,7 @@
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
 local cursor = redis.call('HGET', KEYS[2], ARGV[2])
 local slot, fired, runs, missed = '', '0', 0, 0
-local a, b, c, d = string.match(cursor or '', '^(%S+) (%d+) (%d+) (%d+) ')
+local a, b, c, d = string.match(cursor or '', '^(%-?%d+%.?%d*) (%d+) (%d+) (%d+) ')
 if a then slot, fired, runs, missed = a, b, c, d end
 if slot ~= ARGV[3] then return 0 end
 local time = redis.call('TIME')
