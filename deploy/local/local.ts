@@ -108,7 +108,7 @@ export class LocalCluster {
   // What a crash left is kept only when its namespaces and its network are whole: then the daemons that are gone are started again.
   async #clearRemains(): Promise<void> {
     if (this.#namespace.first && existsSync(this.#path('run/network.ready'))) return
-    if (leftovers(this.#settings))
+    if (await leftovers(this.#settings))
       await this.#stages.run('clear the remains of a cluster', () => tearDown(this.#settings))
   }
 

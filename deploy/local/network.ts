@@ -112,9 +112,16 @@ export function localTables(listed: string): string[] {
   return [...listed.matchAll(/^table ip (taskqueue-local(?:-[0-9a-f]{8})?)$/gm)].map((match) => match[1] ?? '')
 }
 
+/** Whether the device is there. It may vanish at any moment after its namespace did. */
+export async function linkExists(link: string): Promise<boolean> {
+  // A machine without the command can't have been given a link by it.
+  const answer = await attempt('ip', ['link', 'show', 'dev', link]).catch(() => undefined)
+  return answer?.status === 0
+}
+
 /** Takes back what {@link connectNetwork} left on this machine. Does nothing where nothing is left. */
 export async function disconnectNetwork(settings: ClusterSettings): Promise<void> {
-  if (existsSync(`/sys/class/net/${settings.link}`)) await attempt('ip', ['link', 'delete', settings.link])
+  if (await linkExists(settings.link)) await attempt('ip', ['link', 'delete', settings.link])
   const nft = existsSync('/usr/sbin/nft')
   if (nft && localTables(await run('nft', ['list', 'tables'])).includes(settings.scope)) {
     await run('nft', ['delete', 'table', 'ip', settings.scope])

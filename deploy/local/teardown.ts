@@ -6,7 +6,7 @@ import { removeCgroup } from './cgroups.ts'
 import { run } from './command.ts'
 import { LocalClusterError } from './errors.ts'
 import { Namespace } from './namespace.ts'
-import { disconnectNetwork } from './network.ts'
+import { disconnectNetwork, linkExists } from './network.ts'
 import { waitUntil } from './processes.ts'
 import type { ClusterSettings } from './settings.ts'
 
@@ -46,8 +46,8 @@ export async function tearDown(settings: ClusterSettings): Promise<void> {
 }
 
 /** Whether there is anything to take apart. */
-export function leftovers(settings: ClusterSettings): boolean {
-  return existsSync(settings.folder) || existsSync(`/sys/class/net/${settings.link}`)
+export async function leftovers(settings: ClusterSettings): Promise<boolean> {
+  return existsSync(settings.folder) || (await linkExists(settings.link))
 }
 
 // Nothing of the cluster is mounted where this process can see it. Should that ever be wrong, a delete must not run through a mount.
