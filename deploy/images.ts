@@ -4,7 +4,8 @@
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createHash } from 'node:crypto'
 import { dirname, join } from 'node:path'
-import { run } from './local/command.ts'
+import { attempt, run } from './local/command.ts'
+import { LocalClusterError } from './local/errors.ts'
 import { baseImage, buildImage, pushImage, type Image } from './local/images.ts'
 import { cacheFolder } from './local/settings.ts'
 import { describeFailure, Stages } from './local/stage.ts'
@@ -162,6 +163,11 @@ async function reportsContext(stages: Stages): Promise<string> {
   const stamp = join(contexts(), 'reports-app.lock')
   if (read(stamp) !== key || !existsSync(join(context, 'packages'))) {
     await stages.run('Python packages of reports-app', async () => {
+      if ((await attempt('python3', ['-m', 'pip', '--version'])).status !== 0) {
+        const advice =
+          'Python packages are brought by pip, which python3 lacks here. Install it: apt-get install python3-pip'
+        throw new LocalClusterError('TOOL_MISSING', advice)
+      }
       const draft = mkdtempSync(join(contexts(), 'reports-app.'))
       const target = ['--target', join(draft, 'packages'), '--python-version', '3.11', '--implementation', 'cp']
       const wheels = ['--no-deps', '--only-binary=:all:', '--abi', 'cp311', '--abi', 'abi3', '--abi', 'none']
