@@ -4,6 +4,7 @@
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { ensureBinary, type BinaryName } from '../deploy/local/binaries.ts'
 import { ensurePackages, type Package } from '../deploy/local/packages.ts'
 import { cacheFolder } from '../deploy/local/settings.ts'
 import { describeFailure, Stages } from '../deploy/local/stage.ts'
@@ -48,7 +49,7 @@ async function main(asked: readonly string[]): Promise<boolean> {
   if (unknown.length > 0)
     throw new Error(`There is no tier ${unknown.join(', ')}: known are checks, ${tiers.join(', ')}.`)
   const stages = new Stages((line) => process.stdout.write(`${line}\n`))
-  await ensurePackages(packages, stages, join(logFolder(), 'apt.log'))
+  await prepare(wanted, stages)
   const counts: [name: string, count: Count, seconds: number][] = []
   for (const name of wanted) {
     const started = performance.now()
@@ -57,6 +58,21 @@ async function main(asked: readonly string[]): Promise<boolean> {
     counts.push([name, count, (performance.now() - started) / 1000])
   }
   return summarise(counts)
+}
+
+/** Brings what takes minutes on a new machine before any test's time limit runs: packages and binaries. */
+async function prepare(wanted: readonly string[], stages: Stages): Promise<void> {
+  if (wanted.every((name) => name === 'checks' || name === 'unit')) return
+  await ensurePackages(packages, stages, join(logFolder(), 'apt.log'))
+  const needed = new Map<BinaryName, readonly Tier[]>([
+    ['cluster', ['integration', 'e2e', 'faults']],
+    ['helm', ['e2e', 'faults']],
+    ['coredns', ['e2e', 'faults']],
+    ['pause', ['e2e', 'faults']],
+  ])
+  for (const [binary, tiersOf] of needed) {
+    if (tiersOf.some((tier) => wanted.includes(tier))) await ensureBinary(binary, stages)
+  }
 }
 
 function hasTests(tier: Tier): boolean {
