@@ -74,7 +74,7 @@ export async function buildImage(request: ImageRequest, stages: Stages): Promise
     await ready(stages)
     const log = buildLog(request.name)
     await stages.run(`image ${request.name}`, () => build(request, image, include, args, log), log)
-    dropOldArchives(request.name)
+    await dropOldArchives(request.name, log)
     return image
   })
 }
@@ -111,7 +111,7 @@ export async function baseImage(stages: Stages, now: Date = new Date()): Promise
     await ready(stages)
     const log = buildLog(name)
     await stages.run(`image ${name}: Debian ${release} by mmdebstrap`, () => bootstrap(image, log), log)
-    dropOldArchives(name)
+    await dropOldArchives(name, log)
     return image
   })
 }
@@ -312,11 +312,22 @@ function buildLog(name: string): string {
   return log
 }
 
-function dropOldArchives(name: string): void {
-  const archives = readdirSync(cache())
-    .filter((file) => file.startsWith(`${name}-`) && /^-[^/]*\.tar$/.test(file.slice(name.length)))
-    .filter((file) => new RegExp(`^${name}-([0-9a-f]{16}|${release}-.*)\\.tar$`).test(basename(file)))
-    .map((file) => join(cache(), file))
-    .sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)
-  for (const archive of archives.slice(keptArchives)) rmSync(archive)
+/** The archives of one image but for the newest `kept`, from file names and their times of change. */
+export function oldArchives(files: ReadonlyMap<string, number>, name: string, kept: number): string[] {
+  // The name of one image may begin with that of another: only a key may follow.
+  const ours = new RegExp(`^${name}-([0-9a-f]{16}|${release}-[0-9-]+-[0-9a-f]{8})\\.tar$`)
+  return [...files.keys()]
+    .filter((file) => ours.test(file))
+    .sort((a, b) => (files.get(b) ?? 0) - (files.get(a) ?? 0))
+    .slice(kept)
+}
+
+async function dropOldArchives(name: string, log: string): Promise<void> {
+  const files = new Map(readdirSync(cache()).map((file) => [file, statSync(join(cache(), file)).mtimeMs]))
+  for (const file of oldArchives(files, name, keptArchives)) {
+    rmSync(join(cache(), file))
+    const reference = `taskqueue.local/${name}:${basename(file, '.tar').slice(name.length + 1)}`
+    // Its layers stay where another image has them too.
+    await attempt('unshare', isolation(['buildah', ...storage(), 'rmi', reference]), { log })
+  }
 }

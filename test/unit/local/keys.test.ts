@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { buildKey } from '../../../deploy/local/binaries.ts'
-import { imageKey, selectSources } from '../../../deploy/local/images.ts'
+import { imageKey, oldArchives, selectSources } from '../../../deploy/local/images.ts'
 import { fullImageName } from '../../../deploy/local/local.ts'
 
 describe('buildKey', () => {
@@ -66,6 +66,25 @@ describe('imageKey', () => {
       { ...base, files: new Map([['app.js', '755 ab']]) },
     ]
     expect(new Set([base, ...changed].map(imageKey)).size).toBe(4)
+  })
+})
+
+describe('oldArchives', () => {
+  it('are those of the very image, but for the newest', () => {
+    const [a, b, c] = ['a', 'b', 'c'].map((digit) => `app-${digit.repeat(16)}.tar`) as [string, string, string]
+    const base = 'debian-base-bookworm-2026-11-0123abcd.tar'
+    const files = new Map([
+      [a, 2],
+      [b, 3],
+      [c, 1],
+      [`app-worker-${'0'.repeat(16)}.tar`, 0],
+      ['app.tar', 0],
+      ['build.lock', 0],
+      [base, 0],
+    ])
+    expect(oldArchives(files, 'app', 1)).toEqual([a, c])
+    expect(oldArchives(files, 'app', 3)).toEqual([])
+    expect(oldArchives(files, 'debian-base', 0)).toEqual([base])
   })
 })
 
