@@ -4,8 +4,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { TaskApp } from '../../src/runtime/app.ts'
 import { endAll, startWorker } from '../integration/runtime/support/command.ts'
 import { begun, ended, newLedger } from '../integration/runtime/support/ledger.ts'
-import { startRedis, type RedisServer } from '../integration/runtime/support/redis-server.ts'
-import { until } from '../integration/runtime/support/until.ts'
+import { startRedis, type RedisServer } from '../fixtures/redis-server.ts'
+import { until } from '../fixtures/until.ts'
 import { Celery, celeryBin } from './support/celery.ts'
 
 let redis: RedisServer

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { TaskApp } from '../../src/runtime/app.ts'
 import { endAll, startWorker } from '../integration/runtime/support/command.ts'
 import { ended, newLedger } from '../integration/runtime/support/ledger.ts'
-import { startRedis, type RedisServer } from '../integration/runtime/support/redis-server.ts'
+import { startRedis, type RedisServer } from '../fixtures/redis-server.ts'
 import { Celery, celeryBin } from './support/celery.ts'
 
 let redis: RedisServer

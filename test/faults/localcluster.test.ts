@@ -101,7 +101,8 @@ describe('the local cluster', () => {
     expect(again.output).toContain('the cluster is up')
     expect((await cluster('status')).status).toBe(0)
     // The traces that must be gone afterwards are there to be found now.
-    for (const kind of ['process', 'network device', 'nft table', 'cgroup', 'folder']) expect(traces().join('\n')).toContain(kind)
+    for (const kind of ['process', 'network device', 'nft table', 'cgroup', 'folder'])
+      expect(traces().join('\n')).toContain(kind)
   })
 
   it('heals after its kubelet, its containerd and its API server were killed', async () => {

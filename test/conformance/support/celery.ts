@@ -5,7 +5,8 @@ import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { until } from '../../integration/runtime/support/until.ts'
+import { tied } from '../../../deploy/local/command.ts'
+import { until } from '../../fixtures/until.ts'
 
 const run = promisify(execFile)
 
@@ -78,7 +79,8 @@ export class Celery {
   /** A worker that consumes once it is returned. */
   async worker(queue: string, ...args: string[]): Promise<CeleryWorker> {
     const flags = ['-A', 'proj', 'worker', '--pool', 'solo', '-Q', queue, '-l', 'info', '-n', `py-${queue}@%h`, ...args]
-    const child = spawn(join(this.#bin, 'celery'), flags, { env: this.#env, stdio: ['ignore', 'pipe', 'pipe'] })
+    const [program, ...rest] = tied(join(this.#bin, 'celery'), flags)
+    const child = spawn(program, rest, { env: this.#env, stdio: ['ignore', 'pipe', 'pipe'] })
     let output = ''
     child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
     child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()))

@@ -2,7 +2,6 @@
 // operator writes and when.
 
 import { setTimeout as delay } from 'node:timers/promises'
-import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
   configMaps,
@@ -16,20 +15,20 @@ import type { KubeObject, LiveConfigMap, LiveDeployment, LivePod } from '../../.
 import type { TaskQueue } from '../../../src/operator/taskqueue.ts'
 import { ControlPlane } from '../../fixtures/controlplane.ts'
 import { eventually } from '../../fixtures/eventually.ts'
-import { RedisServer } from '../../fixtures/redisserver.ts'
+import { startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
 
 let plane: ControlPlane
 let redis: RedisServer
 
 beforeAll(async () => {
-  redis = await RedisServer.start()
+  redis = await startRedis()
   plane = await ControlPlane.start()
   plane.startOperator()
 })
 
 afterAll(async () => {
   await plane.stop()
-  await redis.stop()
+  await redis.close()
 })
 
 const spec = (changes: Record<string, unknown> = {}): Record<string, unknown> => ({
@@ -327,24 +326,22 @@ describe('the broker', () => {
   })
 
   it('that goes away is told, and that it came back too', async () => {
-    const own = await RedisServer.start()
+    const own = await startRedis()
     try {
       await plane.create({ name: 'flaky', spec: spec({ broker: { url: own.url } }) })
       await plane.condition('flaky', 'BrokerReachable', 'True')
-      await own.halt()
+      await own.down()
       await plane.condition('flaky', 'BrokerReachable', 'False')
-      await own.resume()
+      await own.up()
       await eventually(() => plane.condition('flaky', 'BrokerReachable', 'True'), 30_000)
     } finally {
-      await own.stop()
+      await own.close()
     }
   })
 
   it('is asked for the backlog of all priorities', async () => {
-    const redisClient = new Redis(redis.url)
-    await redisClient.lpush('backlogged', '{}', '{}')
-    await redisClient.lpush('backlogged\x06\x163', '{}')
-    redisClient.disconnect()
+    await redis.client.lpush('backlogged', '{}', '{}')
+    await redis.client.lpush('backlogged\x06\x163', '{}')
     await plane.create({
       name: 'backlog',
       spec: spec({ workers: [{ name: 'default', queues: ['backlogged'], replicas: 1 }] }),
@@ -378,9 +375,7 @@ describe('the broker', () => {
 
 describe('autoscale', () => {
   it('scales up from nothing by backlog, and an HPA keeps a pool that says no number', async () => {
-    const redisClient = new Redis(redis.url)
-    await redisClient.lpush('busy', ...Array.from({ length: 120 }, () => '{}'))
-    redisClient.disconnect()
+    await redis.client.lpush('busy', ...Array.from({ length: 120 }, () => '{}'))
     const workers = [
       { name: 'auto', queues: ['busy'], autoscale: { maxReplicas: 10, backlogPerReplica: 50 } },
       { name: 'hpa', queues: ['other'] },

@@ -6,8 +6,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { decodeEnvelope } from '../../../src/runtime/protocol/envelope.ts'
 import { decodeTask, type TaskMessage } from '../../../src/runtime/protocol/task-message.ts'
 import { endAll, launch, run, startWorker, type Process } from './support/command.ts'
-import { startRedis, type RedisServer } from './support/redis-server.ts'
-import { until } from './support/until.ts'
+import { startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
+import { until } from '../../fixtures/until.ts'
 
 let redis: RedisServer
 let folder: string

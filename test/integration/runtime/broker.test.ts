@@ -7,8 +7,8 @@ import type { Consumer, Delivery } from '../../../src/runtime/broker/transport.t
 import { TaskApp } from '../../../src/runtime/app.ts'
 import { endAll, startWorker } from './support/command.ts'
 import { newLedger, begun } from './support/ledger.ts'
-import { startRedis, type RedisServer } from './support/redis-server.ts'
-import { until } from './support/until.ts'
+import { startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
+import { until } from '../../fixtures/until.ts'
 
 let redis: RedisServer
 let broker: BrokerConnection

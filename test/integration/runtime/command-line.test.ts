@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { endAll, run, startWorker, type Output } from './support/command.ts'
-import { startRedis, type RedisServer } from './support/redis-server.ts'
-import { until } from './support/until.ts'
+import { startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
+import { until } from '../../fixtures/until.ts'
 
 let redis: RedisServer
 let folder: string

@@ -3,8 +3,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { TaskApp } from '../../../src/runtime/app.ts'
 import { endAll, startWorker, type Process } from './support/command.ts'
 import { begun, ended, newLedger, read } from './support/ledger.ts'
-import { startRedis, type RedisServer } from './support/redis-server.ts'
-import { until } from './support/until.ts'
+import { startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
+import { until } from '../../fixtures/until.ts'
 
 let redis: RedisServer
 let app: TaskApp

@@ -9,8 +9,8 @@ import { BrokerError } from '../../../src/runtime/errors.ts'
 import { startCutProxy, type CutProxy } from './support/cut-proxy.ts'
 import { endAll, launch, startWorker, FIXTURE_APP } from './support/command.ts'
 import { begun, ended, newLedger } from './support/ledger.ts'
-import { freePort, startRedis, type RedisServer } from './support/redis-server.ts'
-import { until } from './support/until.ts'
+import { freePort, startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
+import { until } from '../../fixtures/until.ts'
 
 let redis: RedisServer
 let app: TaskApp

@@ -4,8 +4,8 @@ import { TaskApp } from '../../../src/runtime/app.ts'
 import { ResultError } from '../../../src/runtime/errors.ts'
 import { endAll, run, startWorker, type Process } from './support/command.ts'
 import { begun, ended, newLedger } from './support/ledger.ts'
-import { startRedis, type RedisServer } from './support/redis-server.ts'
-import { until } from './support/until.ts'
+import { startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
+import { until } from '../../fixtures/until.ts'
 
 let redis: RedisServer
 let app: TaskApp

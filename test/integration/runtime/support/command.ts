@@ -1,7 +1,8 @@
 // Runs the built `taskqueue` command: workers and beats as processes that can be killed, other commands to their end.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { until } from './until.ts'
+import { tied } from '../../../../deploy/local/command.ts'
+import { until } from '../../../fixtures/until.ts'
 
 export const TASKQUEUE = fileURLToPath(new URL('../../../../src/runtime/bin/taskqueue.js', import.meta.url))
 export const FIXTURE_APP = fileURLToPath(new URL('../fixtures/app.ts', import.meta.url))
@@ -38,10 +39,8 @@ function environment(env: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
 }
 
 export function launch(args: readonly string[], env: Readonly<Record<string, string>>): Process {
-  const child = spawn(process.execPath, [TASKQUEUE, ...args], {
-    env: environment(env),
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
+  const [program, ...rest] = tied(process.execPath, [TASKQUEUE, ...args])
+  const child = spawn(program, rest, { env: environment(env), stdio: ['ignore', 'pipe', 'pipe'] })
   let out = ''
   let err = ''
   child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()))

@@ -1,5 +1,5 @@
 // What really ran: tasks of the fixture app append a line when they begin and when they end. A file survives SIGKILL.
-import { appendFileSync, mkdtempSync, readFileSync } from 'node:fs'
+import { appendFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -13,8 +13,16 @@ export interface Entry {
   readonly redelivered: boolean
 }
 
+const folders: string[] = []
+process.once('exit', () => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true })
+})
+
+/** The path of a new ledger; its folder goes with this process. */
 export function newLedger(): string {
-  return join(mkdtempSync(join(tmpdir(), 'taskqueue-ledger-')), 'ledger')
+  const folder = mkdtempSync(join(tmpdir(), 'taskqueue-ledger-'))
+  folders.push(folder)
+  return join(folder, 'ledger')
 }
 
 /** One append of less than a page is one write: lines of several processes don't mix. */
