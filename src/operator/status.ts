@@ -10,7 +10,7 @@ import type { BeatHistory } from './beatpod.ts'
 import type { BrokerObservation } from './inspect/observation.ts'
 import type { LiveDeployment, LivePod } from './objects.ts'
 import { podTrouble, type PodTrouble } from './podtrouble.ts'
-import { schedulesHash } from './desired/schedules.ts'
+import { schedulesHash, shortHash } from './desired/schedules.ts'
 import type { TaskQueue, TaskQueueStatus, WorkerPool } from './taskqueue.ts'
 
 /** Everything that status is made from. */
@@ -36,12 +36,12 @@ export interface Situation {
 
 /** The status to write and the findings that its conditions are made of. */
 export function statusOf(situation: Situation): { status: TaskQueueStatus; findings: Finding[] } {
-  const { queue, desired, broker } = situation
+  const { queue, broker } = situation
   const pools = (queue.spec.workers ?? []).map((pool) => poolStatus(pool, situation))
   const skew = worstSkew(broker, situation.pods)
   const findings = findingsOf(situation, pools, skew)
   const generation = queue.metadata.generation ?? 0
-  const hash = schedulesHash(desired.schedules)
+  const hash = loadedHash(situation)
   const { restarts, notBefore, lastCreated } = situation.beatHistory
   const status: TaskQueueStatus = {
     observedGeneration: generation,
@@ -218,26 +218,40 @@ function queuesFinding({ broker, queue }: Situation, pools: readonly PoolStatus[
   }
 }
 
-function schedulesFinding({ desired, broker, pods, beatPod }: Situation): Finding {
+function schedulesFinding(situation: Situation): Finding {
   const type = 'SchedulesOnTime'
+  const { desired } = situation
   if (desired.scheduleProblems.length > 0) {
     const message = `${desired.scheduleProblems.join(' ')} Until this is put right, beat keeps the last good schedules.`
     return { type, status: 'False', reason: 'ScheduleInvalid', message }
   }
-  const count = desired.schedules?.data ? 'Schedules can be read.' : 'There are no schedules.'
-  const beat = broker?.reachable
-    ? broker.presence.find((p) => p.kind === 'beat' && p.podUid === beatPod?.metadata.uid)
-    : undefined
-  const overdue = beat?.detail.overdue
-  if (Array.isArray(overdue) && overdue.length > 0 && pods.length > 0) {
+  const said = beatDetail(situation)
+  if (typeof said?.schedulesProblem === 'string') {
+    const message = `Beat keeps its last good schedules: ${said.schedulesProblem}.`
+    return { type, status: 'False', reason: 'BeatRefusedSchedules', message }
+  }
+  if (!said)
     return {
       type,
-      status: 'False',
-      reason: 'Overdue',
-      message: `Overdue: ${overdue.map(String).join(', ')}. See the log of the beat Pod.`,
+      status: 'True',
+      reason: 'Valid',
+      message: 'The schedules can be read; beat has not said that it loaded them.',
     }
-  }
-  return { type, status: 'True', reason: 'Valid', message: count }
+  return loadedHash(situation) === schedulesHash(desired.schedules)
+    ? { type, status: 'True', reason: 'Loaded', message: 'Beat has loaded the schedules.' }
+    : { type, status: 'True', reason: 'Loading', message: 'Beat loads the changed schedules within seconds.' }
+}
+
+/** What the beat Pod says of itself in its presence; undefined while it says nothing. */
+function beatDetail({ broker, beatPod }: Situation): Readonly<Record<string, unknown>> | undefined {
+  if (!broker?.reachable || !beatPod) return undefined
+  return broker.presence.find((entry) => entry.kind === 'beat' && entry.podUid === beatPod.metadata.uid)?.detail
+}
+
+/** The hash of the schedules that beat has loaded, as short as ours. */
+function loadedHash(situation: Situation): string | undefined {
+  const hash = beatDetail(situation)?.schedulesHash
+  return typeof hash === 'string' && hash !== '' ? shortHash(hash) : undefined
 }
 
 function beatFinding(situation: Situation): Finding {

@@ -207,13 +207,13 @@ export interface TaskQueueBody {
           [k: string]: unknown
         }
         /**
-         * How late a slot may still be dispatched.
+         * How late a slot may still be dispatched, in seconds.
          */
-        misfireGraceSeconds?: number
+        misfireGraceSeconds: number
         /**
          * Which of the slots missed in a downtime are dispatched afterwards.
          */
-        catchUp?: 'Last' | 'All' | 'None'
+        catchUp: 'Last' | 'All' | 'None'
       }[]
       /**
        * The volume of the schedule file; it survives the Pod.
@@ -319,7 +319,7 @@ export interface TaskQueueBody {
       notBefore?: string
       lastCreated?: string
       /**
-       * The hash of the schedules that beat should have loaded.
+       * The hash of the schedules that beat has loaded. It is that of the ConfigMap within seconds of a change.
        */
       schedulesHash?: string
     }

@@ -27,7 +27,12 @@ export function schedulesConfigMap(queue: TaskQueue, beat: BeatSpec, schedules: 
 /** Short and stable, for an annotation and for status. */
 export function schedulesHash(configMap: LiveConfigMap | undefined): string | undefined {
   const text = configMap?.data?.[SCHEDULES_FILE]
-  return text === undefined ? undefined : createHash('sha256').update(text).digest('hex').slice(0, 16)
+  return text === undefined ? undefined : shortHash(createHash('sha256').update(text).digest('hex'))
+}
+
+/** Enough of a SHA-256 in hex to tell two sets of schedules apart, and short enough to read. Beat says the whole. */
+export function shortHash(hash: string): string {
+  return hash.slice(0, 16)
 }
 
 export interface CheckedSchedules {

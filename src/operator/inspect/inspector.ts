@@ -188,7 +188,7 @@ function fingerprint(observation: BrokerObservation | undefined): string {
   const presence = observation.presence.map((entry) => ({
     ...entry,
     offsetSeconds: entry.offsetSeconds === null ? null : Math.round(entry.offsetSeconds * 10) / 10,
-    detail: entry.detail.overdue,
+    detail: [entry.detail.schedulesHash, entry.detail.schedulesProblem],
   }))
   return JSON.stringify([[...observation.queues], observation.foreignInFlight, presence])
 }

@@ -3,7 +3,7 @@ import { nextBeatAction, type BeatSituation } from '../../../src/operator/beatpo
 import { beatPod } from '../../../src/operator/desired/beat.ts'
 import { annotationKeys } from '../../../src/operator/desired/names.ts'
 import type { LivePod } from '../../../src/operator/objects.ts'
-import { beat, taskQueue } from '../../fixtures/taskqueues.ts'
+import { beat, schedule, taskQueue } from '../../fixtures/taskqueues.ts'
 
 const inputs = { operatorImage: 'op:1', companionImage: 'op:1' }
 const queue = taskQueue({ beat: beat() })
@@ -119,7 +119,7 @@ describe('the hash of its meaning', () => {
   })
 
   it('does not change with the schedules, which the ConfigMap brings', () => {
-    const more = beat({ schedules: [{ name: 'a', task: 't', everySeconds: 5 }] })
+    const more = beat({ schedules: [schedule({ name: 'a', everySeconds: 5 })] })
     expect(hashOf(beatPod(taskQueue({ beat: more }), more, 'app:1', inputs))).toBe(hashOf(desired))
   })
 })

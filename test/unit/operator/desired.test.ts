@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
 import { desiredOf } from '../../../src/operator/desired/index.ts'
 import type { Observed } from '../../../src/operator/desired/inputs.ts'
 import type { LiveConfigMap } from '../../../src/operator/objects.ts'
-import { beat, taskQueue } from '../../fixtures/taskqueues.ts'
+import { beat, schedule, taskQueue } from '../../fixtures/taskqueues.ts'
 
 const observed: Observed = {
   operatorImage: 'op:1',
@@ -160,8 +161,8 @@ describe('beat', () => {
 })
 
 describe('schedules', () => {
-  const good = { name: 'good', task: 't', cron: '0 3 * * *' }
-  const bad = { name: 'bad', task: 't', cron: '61 25 * * *' }
+  const good = schedule({ name: 'good', cron: '0 3 * * *' })
+  const bad = schedule({ name: 'bad', cron: '61 25 * * *' })
   const live: LiveConfigMap = {
     apiVersion: 'v1',
     kind: 'ConfigMap',
@@ -174,9 +175,7 @@ describe('schedules', () => {
       taskQueue({ beat: beat({ timeZone: 'Asia/Shanghai', schedules: [good] }) }),
       observed,
     )
-    expect(schedules?.data?.['schedules.yaml']).toBe(
-      'timeZone: Asia/Shanghai\nschedules:\n  - name: good\n    task: t\n    cron: 0 3 * * *\n',
-    )
+    expect(parse(schedules?.data?.['schedules.yaml'] ?? '')).toEqual({ timeZone: 'Asia/Shanghai', schedules: [good] })
   })
 
   it('that can not be read keep the last good set as it is', () => {

@@ -2,9 +2,10 @@ import { describe, expect, it } from 'vitest'
 import { desiredOf } from '../../../src/operator/desired/index.ts'
 import type { BrokerObservation, PodPresence } from '../../../src/operator/inspect/observation.ts'
 import type { Condition, LiveDeployment, LivePod } from '../../../src/operator/objects.ts'
+import { schedulesHash } from '../../../src/operator/desired/schedules.ts'
 import { statusOf, type Situation } from '../../../src/operator/status.ts'
 import type { TaskQueue } from '../../../src/operator/taskqueue.ts'
-import { beat, taskQueue } from '../../fixtures/taskqueues.ts'
+import { beat, schedule, taskQueue } from '../../fixtures/taskqueues.ts'
 
 const now = new Date('2026-01-01T00:00:00Z')
 const observed = {
@@ -182,11 +183,35 @@ describe('QueuesServed', () => {
 
 describe('SchedulesOnTime', () => {
   it('is False for a cron line that can not be read, with the line', () => {
-    const queue = taskQueue({ beat: beat({ schedules: [{ name: 'bad', task: 't', cron: 'every day' }] }) })
+    const queue = taskQueue({ beat: beat({ schedules: [schedule({ name: 'bad', cron: 'every day' })] }) })
     const found = condition(situation(queue), 'SchedulesOnTime')
     expect(found).toMatchObject({ status: 'False', reason: 'ScheduleInvalid' })
     expect(found.message).toMatch(/every day/)
     expect(found.message).toMatch(/last good schedules/)
+  })
+})
+
+describe('what beat says of its schedules', () => {
+  const queue = taskQueue({ beat: beat({ schedules: [schedule({ name: 'a', everySeconds: 5 })] }) })
+  const beatPod = pod('orders-beat', readyStatus)
+  const saying = (detail: Record<string, unknown>): Situation =>
+    situation(queue, { beatPod, broker: reachable(0, [{ ...presence('orders-beat', 0), kind: 'beat', detail }]) })
+  const hash = schedulesHash(desiredOf(queue, observed).schedules) ?? ''
+
+  it('is the hash in status, so that one sees when a change has arrived', () => {
+    const loaded = saying({ schedulesHash: `${hash}0123`, schedulesProblem: null })
+    expect(statusOf(loaded).status.beat?.schedulesHash).toBe(hash)
+    expect(condition(loaded, 'SchedulesOnTime')).toMatchObject({ status: 'True', reason: 'Loaded' })
+    expect(condition(saying({ schedulesHash: 'other', schedulesProblem: null }), 'SchedulesOnTime').reason).toBe(
+      'Loading',
+    )
+    expect(statusOf(situation(queue, { beatPod })).status.beat).not.toHaveProperty('schedulesHash')
+  })
+
+  it('costs Ready when beat can not read them', () => {
+    const broken = saying({ schedulesHash: 'other', schedulesProblem: 'two schedules are named a' })
+    expect(condition(broken, 'SchedulesOnTime')).toMatchObject({ status: 'False', reason: 'BeatRefusedSchedules' })
+    expect(condition(broken, 'Ready').message).toContain('two schedules are named a')
   })
 })
 
