@@ -1,24 +1,11 @@
 // Does a live object still say what we want? Compared over the fields that we own: what others added is left alone, what we
 // once applied and no longer want counts as a difference. Pure; the writing is in reconcile.ts.
 
+import { listKeys } from './desired/listkeys.ts'
 import type { KubeObject, ManagedFieldsEntry } from './objects.ts'
 
 type Json = Record<string, unknown>
 
-/** Lists whose items are told apart by a field of theirs rather than by position. */
-const listKeys: Record<string, string> = {
-  containers: 'name',
-  initContainers: 'name',
-  env: 'name',
-  volumes: 'name',
-  volumeMounts: 'mountPath',
-  volumeDevices: 'devicePath',
-  ports: 'containerPort',
-  imagePullSecrets: 'name',
-  hostAliases: 'ip',
-  topologySpreadConstraints: 'topologyKey',
-  ownerReferences: 'uid',
-}
 /** Maps whose values are quantities: `1000m` and `1` are the same. */
 const quantityMaps = new Set(['requests', 'limits'])
 

@@ -1,20 +1,7 @@
 // Merges a podTemplate overlay into a template the way kubectl merges: maps by key, lists of named things by their name, all
 // other lists as a whole, null deletes. Not a patch language: `$patch` and its kin are refused (refusals.ts).
 
-/** The field by which a list's items are told apart, as the Kubernetes API declares it (`patchMergeKey`). */
-const mergeKeys: Record<string, string> = {
-  containers: 'name',
-  initContainers: 'name',
-  env: 'name',
-  volumes: 'name',
-  volumeMounts: 'mountPath',
-  volumeDevices: 'devicePath',
-  ports: 'containerPort',
-  imagePullSecrets: 'name',
-  hostAliases: 'ip',
-  topologySpreadConstraints: 'topologyKey',
-  resourceClaims: 'name',
-}
+import { listKeys } from './listkeys.ts'
 
 type Json = Record<string, unknown>
 
@@ -26,7 +13,7 @@ export function mergeOverlay<T>(base: T, overlay: unknown): T {
 function mergeValue(base: unknown, overlay: unknown, field: string): unknown {
   if (overlay === undefined) return base
   if (Array.isArray(overlay)) {
-    const key = mergeKeys[field]
+    const key = listKeys[field]
     return key !== undefined && Array.isArray(base) ? mergeList(base, overlay, key) : overlay
   }
   if (isMap(overlay)) return mergeMap(isMap(base) ? base : {}, overlay)
