@@ -15,6 +15,9 @@ interface Count {
   skipped: number
 }
 
+/** Set by Ctrl-C: no further tier is begun. */
+let interrupted = false
+
 const root = join(import.meta.dirname, '..')
 const bin = (name: string): string => join(root, 'node_modules/.bin', name)
 const tiers = ['unit', 'integration', 'conformance', 'e2e', 'faults'] as const
@@ -52,6 +55,7 @@ async function main(asked: readonly string[]): Promise<boolean> {
   await prepare(wanted, stages)
   const counts: [name: string, count: Count, seconds: number][] = []
   for (const name of wanted) {
+    if (interrupted) break
     const started = performance.now()
     process.stdout.write(`==> ${name}\n`)
     const count = name === 'checks' ? await runChecks() : await runTier(name as Tier)
@@ -156,9 +160,13 @@ function logFolder(): string {
 }
 
 // The running command gets the same Ctrl-C, and its end is waited for, so that what it started is taken down.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined)
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    interrupted = true
+  })
+}
 main(process.argv.slice(2)).then(
-  (ok) => (process.exitCode = ok ? 0 : 1),
+  (ok) => (process.exitCode = interrupted ? 130 : ok ? 0 : 1),
   (error: unknown) => {
     process.stderr.write(`${describeFailure(error)}\n`)
     process.exitCode = 1
