@@ -21,7 +21,8 @@ export type BeatAction =
   | { do: 'delete'; uid: string; why: string; history: BeatHistory }
   /** Labels or annotations differ, which can be put right in place. */
   | { do: 'relabel'; labels: Record<string, string>; annotations: Record<string, string> }
-  | { do: 'wait'; why: string; forMs?: number }
+  /** For the old Pod to be gone, or, with `forMs`, for the back-off to end. */
+  | { do: 'wait'; forMs?: number }
   | { do: 'refuse'; why: string }
 
 const FIRST_BACKOFF_MS = 1_000
@@ -45,12 +46,12 @@ export function nextBeatAction(situation: BeatSituation): BeatAction {
 function actionWithout({ desired, history, now }: BeatSituation): BeatAction {
   if (!desired) return { do: 'nothing' }
   const wait = (history.notBefore?.getTime() ?? 0) - now.getTime()
-  if (wait > 0) return { do: 'wait', why: 'the last beat ended too soon', forMs: wait }
+  if (wait > 0) return { do: 'wait', forMs: wait }
   return { do: 'create', pod: desired, history: { restarts: history.restarts, lastCreated: now } }
 }
 
 function actionOn(live: LivePod, { queueUid, desired, history, now }: BeatSituation): BeatAction {
-  if (live.metadata.deletionTimestamp !== undefined) return { do: 'wait', why: 'the old Pod is still terminating' }
+  if (live.metadata.deletionTimestamp !== undefined) return { do: 'wait' }
   if (controllerOf(live, 'TaskQueue')?.uid !== queueUid) {
     const why = `a Pod named ${live.metadata.name} exists that is not this TaskQueue's: delete or rename it`
     return { do: 'refuse', why }

@@ -3,8 +3,9 @@
 
 import { difference } from './difference.ts'
 import { COMPANION } from './desired/companion.ts'
+import { labelKeys } from './desired/names.ts'
 import { withCompanionImage, type DesiredDeployment } from './desired/worker.ts'
-import { ApiError, messageOf } from './errors.ts'
+import { ApiError } from './errors.ts'
 import type { Cache } from './kube/cache.ts'
 import type { KubeClient } from './kube/client.ts'
 import { resourceOf } from './kube/resources.ts'
@@ -35,8 +36,8 @@ export class Children {
     if (!live) return this.#write(desired, cache, 'created')
     const stranger = strangerSentence(queue, live)
     if (stranger !== undefined) return { refused: stranger }
-    const wanted = JSON.stringify(desired)
     if (difference(desired, live, FIELD_MANAGER) === undefined) return 'unchanged'
+    const wanted = JSON.stringify(desired)
     const settled = this.#settled.get(key)
     if (settled?.wanted === wanted && settled.version === versionOf(live)) return 'unchanged'
     const outcome = await this.#write(desired, cache, 'changed')
@@ -109,11 +110,7 @@ export function strangerSentence(queue: TaskQueue, live: KubeObject): string | u
     return `${kind} ${metadata.name} is still being deleted; it is made anew when it is gone.`
   const owner = metadata.ownerReferences?.find((reference) => reference.controller === true)
   // A volume that was retained has no owner and is taken up again.
-  if (
-    !owner &&
-    kind === 'PersistentVolumeClaim' &&
-    metadata.labels?.['taskqueue.dev/taskqueue'] === queue.metadata.name
-  )
+  if (!owner && kind === 'PersistentVolumeClaim' && metadata.labels?.[labelKeys.taskQueue] === queue.metadata.name)
     return undefined
   if (owner?.uid === queue.metadata.uid) return undefined
   const whose = owner ? `belongs to ${owner.kind} ${owner.name}` : 'was not made by the operator'
@@ -123,7 +120,7 @@ export function strangerSentence(queue: TaskQueue, live: KubeObject): string | u
 /** A sentence for a refusal that only a person can cure; undefined for what may pass by itself. */
 export function refusalSentence(object: KubeObject, error: unknown): string | undefined {
   if (!(error instanceof ApiError) || ![400, 403, 422].includes(error.status)) return undefined
-  return `${object.kind} ${object.metadata.name} was refused by the API server: ${messageOf(error.explanation)}`
+  return `${object.kind} ${object.metadata.name} was refused by the API server: ${error.explanation}`
 }
 
 /** The companion's image in a live Deployment. */

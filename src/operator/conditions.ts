@@ -1,6 +1,6 @@
 // Conditions after the Kubernetes API conventions: lastTransitionTime moves only with the status, observedGeneration with the spec.
 
-import type { Condition } from './objects.ts'
+import { timestamp, type Condition } from './objects.ts'
 
 export type ConditionType =
   | 'Ready'
@@ -30,8 +30,7 @@ export function conditionsFrom(
 ): Condition[] {
   return findings.map((finding) => {
     const known = before.find((condition) => condition.type === finding.type)
-    const lastTransitionTime =
-      known?.status === finding.status ? known.lastTransitionTime : now.toISOString().replace(/\.\d+Z$/, 'Z')
+    const lastTransitionTime = known?.status === finding.status ? known.lastTransitionTime : timestamp(now)
     return { ...finding, observedGeneration: generation, lastTransitionTime }
   })
 }

@@ -1,10 +1,9 @@
 // Does a live object still say what we want? Compared over the fields that we own: what others added is left alone, what we
 // once applied and no longer want counts as a difference. Pure; the writing is in reconcile.ts.
 
+import { isMap, type Json } from './desired/json.ts'
 import { listKeys } from './desired/listkeys.ts'
 import type { KubeObject, ManagedFieldsEntry } from './objects.ts'
-
-type Json = Record<string, unknown>
 
 /** Maps whose values are quantities: `1000m` and `1` are the same. */
 const quantityMaps = new Set(['requests', 'limits'])
@@ -127,8 +126,4 @@ export function quantity(value: unknown): number | undefined {
   const factor = match && suffixes[match[2] ?? '']
   const digits = Number(match?.[1])
   return factor === undefined || factor === null || Number.isNaN(digits) ? undefined : digits * factor
-}
-
-function isMap(value: unknown): value is Json {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,7 +1,7 @@
 // The operator's coded errors: what happened, with which value, and what to do. Not for conditions, which are in status.ts.
 
 /** A code is stable: alerts and tests may match it; the message may improve. */
-export type OperatorErrorCode = 'SettingInvalid' | 'ApiRequestFailed' | 'ApiUnreachable' | 'LeaseLost'
+export type OperatorErrorCode = 'SettingInvalid' | 'ApiRequestFailed' | 'ApiUnreachable'
 
 /** Base of every error that the operator throws. */
 export class OperatorError extends Error {

@@ -1,7 +1,7 @@
 // Events on a TaskQueue: one for each change of a condition and each action, none for what stays as it is. Not a log.
 
 import type { Clock } from './clock.ts'
-import type { KubeObject } from './objects.ts'
+import { timestamp, type KubeObject } from './objects.ts'
 
 export type EventType = 'Normal' | 'Warning'
 
@@ -78,8 +78,8 @@ export class EventRecorder {
       source: { component: 'taskqueue-operator' },
       reportingComponent: 'taskqueue.dev/operator',
       reportingInstance: this.#instance,
-      firstTimestamp: at.toISOString().replace(/\.\d+Z$/, 'Z'),
-      lastTimestamp: at.toISOString().replace(/\.\d+Z$/, 'Z'),
+      firstTimestamp: timestamp(at),
+      lastTimestamp: timestamp(at),
       count: 1,
     }
   }

@@ -95,6 +95,11 @@ export interface LiveConfigMap extends KubeObject {
   data?: Record<string, string>
 }
 
+/** A time as Kubernetes writes it: UTC, no fractions of a second. */
+export function timestamp(date: Date): string {
+  return date.toISOString().replace(/\.\d+Z$/, 'Z')
+}
+
 /** `namespace/name`, by which caches and the workqueue know an object. */
 export type ObjectKey = string
 

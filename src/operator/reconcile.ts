@@ -99,7 +99,8 @@ export class Reconciler {
       else if (outcome === 'created') this.#tell(queue, 'Created', `Created ${object.kind} ${object.metadata.name}.`)
     }
 
-    if (desired.volumeClaim) note(await this.#ensureClaim(queue, desired.volumeClaim), desired.volumeClaim)
+    if (desired.volumeClaim)
+      note(await this.#children.ensure(queue, desired.volumeClaim, this.#caches.volumeClaims), desired.volumeClaim)
     if (desired.schedules)
       note(await this.#children.ensure(queue, desired.schedules, this.#caches.configMaps), desired.schedules)
     const { wanted, suspendedReplicas } = await this.#ensureWorkers(queue, key, desired, note)
@@ -138,11 +139,6 @@ export class Reconciler {
       ...(beatImage === undefined ? {} : { beatImage }),
       ...(schedules ? { schedules } : {}),
     })
-  }
-
-  /** The volume is made once. Of its spec only the requested size can change afterwards, and only if the class allows growth. */
-  async #ensureClaim(queue: TaskQueue, desired: DesiredVolumeClaim): Promise<WriteOutcome> {
-    return this.#children.ensure(queue, desired, this.#caches.volumeClaims)
   }
 
   async #ensureWorkers(

@@ -5,10 +5,10 @@ import { clockFinding, worstSkew, type Skew } from './skew.ts'
 import { conditionsFrom, type Finding } from './conditions.ts'
 import type { Desired } from './desired/index.ts'
 import { queuesOf } from './desired/environment.ts'
-import { names } from './desired/names.ts'
+import { labelKeys, names } from './desired/names.ts'
 import type { BeatHistory } from './beatpod.ts'
 import type { BrokerObservation } from './inspect/observation.ts'
-import type { LiveDeployment, LivePod } from './objects.ts'
+import { timestamp, type LiveDeployment, type LivePod } from './objects.ts'
 import { podTrouble, type PodTrouble } from './podtrouble.ts'
 import { schedulesHash, shortHash } from './desired/schedules.ts'
 import type { TaskQueue, TaskQueueStatus, WorkerPool } from './taskqueue.ts'
@@ -52,8 +52,8 @@ export function statusOf(situation: Situation): { status: TaskQueueStatus; findi
       state: beatState(situation),
       ...(queue.spec.beat ? { pod: names.beatPod(queue) } : {}),
       ...(restarts > 0 ? { restarts } : {}),
-      ...(notBefore ? { notBefore: seconds(notBefore) } : {}),
-      ...(lastCreated ? { lastCreated: seconds(lastCreated) } : {}),
+      ...(notBefore ? { notBefore: timestamp(notBefore) } : {}),
+      ...(lastCreated ? { lastCreated: timestamp(lastCreated) } : {}),
       ...(hash === undefined ? {} : { schedulesHash: hash }),
     },
     clock: { skew: skew.text, ...(skew.pod === undefined ? {} : { pod: skew.pod }) },
@@ -192,7 +192,7 @@ function poolTrouble(situation: Situation, pools: readonly PoolStatus[]): PodTro
     if (failed) return { reason: failed.reason ?? 'FailedCreate', message: failed.message ?? 'pods can not be created' }
   }
   for (const pod of situation.pods) {
-    const pool = pod.metadata.labels?.['taskqueue.dev/pool']
+    const pool = pod.metadata.labels?.[labelKeys.pool]
     const trouble = pools.some((p) => p.name === pool) ? podTrouble(pod) : undefined
     if (trouble) return trouble
   }
@@ -273,7 +273,7 @@ function beatFinding(situation: Situation): Finding {
     return wait
       ? unready(
           'BackOff',
-          `Pod ${name} ended ${beatHistory.restarts} times in a row and is made anew at ${seconds(beatHistory.notBefore ?? situation.now)}.`,
+          `Pod ${name} ended ${beatHistory.restarts} times in a row and is made anew at ${timestamp(beatHistory.notBefore ?? situation.now)}.`,
         )
       : unready('Creating', `Pod ${name} is being made.`)
   }
@@ -311,7 +311,7 @@ function terminating(situation: Situation, pod: LivePod): Finding {
     status: 'False',
     reason: 'NodeUnreachable',
     message:
-      `Pod ${name} should have been gone by ${seconds(since)} and is not: ${node} may be unreachable. A second beat is never started beside it. ` +
+      `Pod ${name} should have been gone by ${timestamp(since)} and is not: ${node} may be unreachable. A second beat is never started beside it. ` +
       `If the node is really down, taint it with node.kubernetes.io/out-of-service=nodeshutdown:NoExecute and Kubernetes removes the Pod.`,
   }
 }
@@ -338,11 +338,6 @@ function suspendedFinding({ queue, pods, beatPod }: Situation, pools: readonly P
 
 export function isReady(pod: LivePod): boolean {
   return pod.status?.conditions?.some((c) => c.type === 'Ready' && c.status === 'True') === true
-}
-
-/** Kubernetes' times have no fractions of a second. */
-function seconds(date: Date): string {
-  return date.toISOString().replace(/\.\d+Z$/, 'Z')
 }
 
 function sum(numbers: readonly number[]): number {

@@ -1,9 +1,8 @@
 // Merges a podTemplate overlay into a template the way kubectl merges: maps by key, lists of named things by their name, all
 // other lists as a whole, null deletes. Not a patch language: `$patch` and its kin are refused (refusals.ts).
 
+import { isMap, type Json } from './json.ts'
 import { listKeys } from './listkeys.ts'
-
-type Json = Record<string, unknown>
 
 /** A new value with the overlay merged in; neither argument is changed. */
 export function mergeOverlay<T>(base: T, overlay: unknown): T {
@@ -37,8 +36,4 @@ function mergeList(base: unknown[], overlay: unknown[], key: string): unknown[] 
     else merged.push(item)
   }
   return merged
-}
-
-function isMap(value: unknown): value is Json {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -4,8 +4,8 @@
 import type { PodTemplateOverlay } from '../taskqueue.ts'
 import { COMPANION } from './companion.ts'
 import type { OverlayPolicy } from './inputs.ts'
-
-type Json = Record<string, unknown>
+import { isMap, type Json } from './json.ts'
+import { labelKeys } from './names.ts'
 
 const owned: Record<string, string> = {
   restartPolicy: 'the operator sets it: Always for workers, OnFailure for beat',
@@ -48,7 +48,7 @@ export function refusals(overlay: PodTemplateOverlay | undefined, field: string,
 }
 
 function isReserved(key: string): boolean {
-  return key.startsWith('taskqueue.dev/') || key === 'app.kubernetes.io/managed-by'
+  return key.startsWith('taskqueue.dev/') || key === labelKeys.managedBy
 }
 
 function findPrivileges(spec: Json, field: string, found: string[]): void {
@@ -97,5 +97,5 @@ function list(value: unknown): Json[] {
 }
 
 function map(value: unknown): Json {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Json) : {}
+  return isMap(value) ? value : {}
 }
