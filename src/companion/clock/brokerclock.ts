@@ -3,6 +3,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { PRESENCE_TTL_SECONDS, connectBroker, presenceKey, type BrokerConnection } from '@taskqueue/runtime/broker'
+import { VERSION } from '@taskqueue/runtime/version'
 import type { Settings } from '../settings.ts'
 import { current, type Measurement } from './measurement.ts'
 
@@ -72,7 +73,7 @@ export class BrokerClock {
         kind: 'companion',
         hostname: this.#settings.nodeName.replace(/^[^@]*@/, ''),
         pid: process.pid,
-        version: process.env.npm_package_version ?? '0.1.0',
+        version: VERSION,
         offsetSeconds: Math.round(offsetMs) / 1000,
         offsetErrorSeconds: Math.round(errorMs) / 1000,
         busySlots: 0,

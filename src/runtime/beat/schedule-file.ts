@@ -3,6 +3,7 @@
 import { open, readFile, rename } from 'node:fs/promises'
 import { TaskQueueError, asError } from '../errors.ts'
 import type { Cursor } from '../broker/store.ts'
+import { isRecord } from '../triggers/schedule.ts'
 
 /** What was read, and what was wrong with it. */
 export interface ScheduleFileContent {
@@ -78,10 +79,6 @@ function isCursor(value: unknown): value is Cursor {
   const { slot, firedAt, runs, missed, fingerprint } = value
   const numbers = [slot, runs, missed].every((number) => typeof number === 'number' && Number.isFinite(number))
   return numbers && (firedAt === null || typeof firedAt === 'number') && typeof fingerprint === 'string'
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function fileError(code: string, text: string, error: unknown): TaskQueueError {

@@ -1,5 +1,6 @@
 // Prometheus metrics of a beat.
-import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
+import { Counter, Histogram, type Registry } from 'prom-client'
+import { scrapedGauge } from './scraped-gauge.ts'
 
 export interface BeatMetrics {
   readonly runs: Counter<'schedule'>
@@ -15,17 +16,8 @@ export interface BeatGauges {
 
 export function createBeatMetrics(registry: Registry, gauges: BeatGauges): BeatMetrics {
   const registers = [registry]
-  const gauge = (name: string, help: string, read: () => number): Gauge =>
-    new Gauge({
-      name,
-      help,
-      registers,
-      collect() {
-        this.set(read())
-      },
-    })
-  gauge('taskqueue_beat_leader', '1 while this beat holds the lease', () => (gauges.leader() ? 1 : 0))
-  gauge('taskqueue_beat_schedules', 'Schedules loaded', () => gauges.schedules())
+  scrapedGauge(registry, 'taskqueue_beat_leader', '1 while this beat holds the lease', () => (gauges.leader() ? 1 : 0))
+  scrapedGauge(registry, 'taskqueue_beat_schedules', 'Schedules loaded', () => gauges.schedules())
   return {
     runs: new Counter({
       name: 'taskqueue_schedule_runs_total',

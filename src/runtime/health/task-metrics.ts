@@ -1,5 +1,6 @@
 // Prometheus metrics of a worker. Names and labels are a public surface: docs/logging.md lists them beside the log's fields.
-import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
+import { Counter, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
+import { scrapedGauge } from './scraped-gauge.ts'
 
 /** A registry with the process's own metrics. */
 export function createRegistry(): Registry {
@@ -26,18 +27,11 @@ export interface TaskGauges {
 
 export function createTaskMetrics(registry: Registry, gauges: TaskGauges): TaskMetrics {
   const registers = [registry]
-  const gauge = (name: string, help: string, read: () => number): Gauge =>
-    new Gauge({
-      name,
-      help,
-      registers,
-      collect() {
-        this.set(read())
-      },
-    })
-  gauge('taskqueue_worker_running', 'Tasks that run now', () => gauges.running())
-  gauge('taskqueue_worker_slots', 'Tasks that may run at once', () => gauges.slots())
-  gauge('taskqueue_broker_connected', '1 while the broker is reachable', () => (gauges.brokerConnected() ? 1 : 0))
+  scrapedGauge(registry, 'taskqueue_worker_running', 'Tasks that run now', () => gauges.running())
+  scrapedGauge(registry, 'taskqueue_worker_slots', 'Tasks that may run at once', () => gauges.slots())
+  scrapedGauge(registry, 'taskqueue_broker_connected', '1 while the broker is reachable', () =>
+    gauges.brokerConnected() ? 1 : 0,
+  )
   return {
     tasks: new Counter({
       name: 'taskqueue_tasks_total',
