@@ -5,6 +5,7 @@ import { TaskApp } from '@taskqueue/runtime'
 import { deliverImages, projectImages } from '../images.ts'
 import { clusterEnvironment, openCluster } from '../local/cluster.ts'
 import { endRunningCommands } from '../local/command.ts'
+import { waitUntil } from '../local/processes.ts'
 import { describeFailure, Stages } from '../local/stage.ts'
 import { finish, send, type Batch } from './batch.ts'
 import { diagnose } from './diagnosis.ts'
@@ -15,6 +16,7 @@ import { PortForward } from './portforward.ts'
 const say = (line: string): void => {
   process.stdout.write(`${line}\n`)
 }
+const ORDERS_WORKERS = 'taskqueue.dev/taskqueue=orders,taskqueue.dev/pool=default'
 const stages = new Stages(say)
 /** Set once there is a cluster to look at when something fails. */
 let reachable: Kubectl | undefined
@@ -80,39 +82,34 @@ async function allDone(batch: Batch): Promise<void> {
 }
 
 async function someWorker(kubectl: Kubectl): Promise<string> {
-  const selector = 'taskqueue.dev/taskqueue=orders,taskqueue.dev/pool=default'
   const running = ['--field-selector', 'status.phase=Running', '--output', 'jsonpath={.items[0].metadata.name}']
-  return kubectl.run('get', 'pods', '--namespace', DEMO_NAMESPACE, '--selector', selector, ...running)
+  return kubectl.run('get', 'pods', '--namespace', DEMO_NAMESPACE, '--selector', ORDERS_WORKERS, ...running)
 }
 
 /** Waits for the line that the task logs, in a worker that began after now. */
 async function sweepSeen(kubectl: Kubectl): Promise<void> {
-  const selector = 'taskqueue.dev/taskqueue=orders,taskqueue.dev/pool=default'
-  const since = new Date().toISOString()
-  const deadline = performance.now() + 60_000
-  while (performance.now() < deadline) {
-    const args = [
-      'logs',
-      '--namespace',
-      DEMO_NAMESPACE,
-      '--selector',
-      selector,
-      '--container',
-      'worker',
-      '--since-time',
-      since,
-      '--tail=-1',
-    ]
-    const line = (await kubectl.attempt(...args)).stdout
-      .split('\n')
-      .find((text) => text.includes('swept abandoned carts'))
-    if (line !== undefined) {
-      say(`    ${line}`)
-      return
-    }
-    await new Promise((resolve) => setTimeout(resolve, 500))
-  }
-  throw new Error('No worker ran carts.sweep within 60 s: beat should send it every 5 s.')
+  const logs = [
+    'logs',
+    '--namespace',
+    DEMO_NAMESPACE,
+    '--selector',
+    ORDERS_WORKERS,
+    '--container',
+    'worker',
+    '--tail=-1',
+  ]
+  const since = ['--since-time', new Date().toISOString()]
+  const seen = await waitUntil(
+    async () => {
+      const lines = (await kubectl.attempt(...logs, ...since)).stdout.split('\n')
+      const line = lines.find((text) => text.includes('swept abandoned carts'))
+      if (line !== undefined) say(`    ${line}`)
+      return line !== undefined
+    },
+    60,
+    0.5,
+  )
+  if (!seen) throw new Error('No worker ran carts.sweep within 60 s: beat should send it every 5 s.')
 }
 
 async function show(kubectl: Kubectl): Promise<void> {

@@ -1,11 +1,11 @@
 // A real Celery of a given version, in a virtual environment of its own in the cache: commands, workers, snippets of Python.
 import { spawn, execFile, type ChildProcess } from 'node:child_process'
-import { access, mkdir, mkdtemp, rename, rm } from 'node:fs/promises'
-import { homedir, tmpdir } from 'node:os'
+import { access, mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { tied } from '../../../deploy/local/command.ts'
+import { cacheFolder } from '../../../deploy/local/settings.ts'
 import { until } from '../../fixtures/until.ts'
 
 const run = promisify(execFile)
@@ -17,28 +17,22 @@ export type CeleryVersion = keyof typeof CELERY
 /** Where the Python modules of these tests lie. */
 const MODULES = fileURLToPath(new URL('.', import.meta.url))
 
-function cache(): string {
-  const { TASKQUEUE_CACHE: own, XDG_CACHE_HOME: xdg } = process.env
-  return own ?? join(xdg ?? join(homedir(), '.cache'), 'taskqueue-operator')
-}
-
 /** The folder of a version's programs; made on first use, in one step, so that a broken installation is never found. */
 export async function celeryBin(version: CeleryVersion): Promise<string> {
   const packages = CELERY[version]
-  const home = join(cache(), 'venv', packages.join('+').replace(/[^a-zA-Z0-9.+=]/g, '-'))
+  const home = join(cacheFolder(), 'venv', packages.join('+').replace(/[^a-zA-Z0-9.+=]/g, '-'))
   const bin = join(home, 'bin')
   try {
     await access(join(home, '.complete'))
     return bin
   } catch {
-    await mkdir(join(cache(), 'venv'), { recursive: true })
+    await mkdir(join(cacheFolder(), 'venv'), { recursive: true })
   }
   // A virtual environment knows its own path: it is made where it stays, and marked when it is whole.
   await rm(home, { recursive: true, force: true })
   await run('python3', ['-m', 'venv', home])
   await run(join(bin, 'pip'), ['install', '--quiet', '--disable-pip-version-check', ...packages], { timeout: 300_000 })
-  const mark = await mkdtemp(join(tmpdir(), 'taskqueue-venv-'))
-  await rename(mark, join(home, '.complete')).catch(() => mkdir(join(home, '.complete'), { recursive: true }))
+  await mkdir(join(home, '.complete'))
   return bin
 }
 

@@ -1,9 +1,9 @@
 // TaskApp without a broker: routing, limits and options of a call. prepare() makes the message that send() would publish.
 import { describe, expect, it } from 'vitest'
 import { TaskApp, type SendOptions } from '../../../src/runtime/app.ts'
-import { UsageError } from '../../../src/runtime/errors.ts'
 import { decodeEnvelope } from '../../../src/runtime/protocol/envelope.ts'
 import { decodeTask, type TaskMessage } from '../../../src/runtime/protocol/task-message.ts'
+import { code } from './support/usage-code.ts'
 
 const NOW = Date.UTC(2026, 10, 25, 12)
 const clock = { now: () => NOW, monotonic: () => 0, after: () => ({ cancel: () => undefined }) }
@@ -23,16 +23,6 @@ function sent(
 ): { queue: string; priority: number; message: TaskMessage } {
   const { publication } = app.prepare(name, args, options)
   return { ...publication, message: decodeTask(decodeEnvelope(publication.raw, { maxBodyBytes: 1e6 })) }
-}
-
-function code(run: () => unknown): string {
-  try {
-    run()
-  } catch (error) {
-    if (error instanceof UsageError) return error.code
-    throw error
-  }
-  return 'accepted'
 }
 
 describe('where a call goes', () => {

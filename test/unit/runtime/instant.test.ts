@@ -1,20 +1,10 @@
 // eta, expires and countdown: what is accepted, and what is refused rather than guessed.
 import { describe, expect, it } from 'vitest'
 import fc from 'fast-check'
-import { UsageError } from '../../../src/runtime/errors.ts'
 import { formatInstant, instantMs, parseInstant, startTime } from '../../../src/runtime/protocol/instant.ts'
+import { code } from './support/usage-code.ts'
 
 const NOW = Date.UTC(2026, 10, 25, 12)
-
-function code(run: () => unknown): string {
-  try {
-    run()
-  } catch (error) {
-    if (error instanceof UsageError) return error.code
-    throw error
-  }
-  return 'accepted'
-}
 
 describe('parseInstant', () => {
   it.each([

@@ -1,7 +1,6 @@
 // Cron and intervals: slots across daylight-saving changes in four zones, and what is refused.
 import { describe, expect, it } from 'vitest'
 import fc from 'fast-check'
-import { UsageError } from '../../../src/runtime/errors.ts'
 import {
   cronProblem,
   parseCron,
@@ -10,6 +9,7 @@ import {
   parseSchedulesFile,
 } from '../../../src/runtime/triggers/index.ts'
 import type { Trigger } from '../../../src/runtime/triggers/index.ts'
+import { code } from './support/usage-code.ts'
 
 function slots(trigger: Trigger, from: string, until: string): string[] {
   const found: string[] = []
@@ -17,16 +17,6 @@ function slots(trigger: Trigger, from: string, until: string): string[] {
     found.push(new Date(at).toISOString().slice(0, 16))
   }
   return found
-}
-
-function code(run: () => unknown): string {
-  try {
-    run()
-  } catch (error) {
-    if (error instanceof UsageError) return error.code
-    throw error
-  }
-  return 'accepted'
 }
 
 describe('cron', () => {
