@@ -3,6 +3,7 @@
 
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
+import { parseBrokerUrl } from '@taskqueue/runtime/broker'
 import { Redis } from 'ioredis'
 
 export type PingAnswer =
@@ -21,27 +22,23 @@ const REPLY_EXCHANGE = 'reply.celery.pidbox'
 const SEP = '\x06\x16'
 
 export class CeleryPing {
-  readonly #redis: Redis
+  readonly #url: string
   readonly #node: string
-  readonly #channel: string
   readonly #oid = randomUUID()
   #last: { answer: PingAnswer; at: number } | undefined
   #running: Promise<PingAnswer> | undefined
 
+  #redis: Redis | undefined
+
+  /** A URL that can't be read is told by each answer: the companion stands on the pod's critical path and must not end for it. */
   constructor(url: string, node: string) {
+    this.#url = url
     this.#node = node
-    this.#redis = new Redis(url, {
-      lazyConnect: true,
-      enableOfflineQueue: false,
-      maxRetriesPerRequest: 0,
-      connectTimeout: 3_000,
-      commandTimeout: 3_000,
-      retryStrategy: (attempt) => Math.min(10_000, 250 * 2 ** Math.min(attempt, 10)),
-    })
-    // Without a listener ioredis prints; the state is told by each answer instead.
-    this.#redis.on('error', () => undefined)
-    this.#channel = `/${this.#redis.options.db ?? 0}.celery.pidbox`
-    this.#redis.connect().catch(() => undefined)
+    try {
+      this.#open()
+    } catch {
+      // #askNow says it.
+    }
   }
 
   /** Asks the worker, or joins a question that is under way. */
@@ -54,13 +51,32 @@ export class CeleryPing {
   }
 
   close(): void {
-    this.#redis.disconnect()
+    this.#redis?.disconnect()
+  }
+
+  /** The connection, begun at the first call; it comes back by itself. @throws BrokerError `BrokerUrlInvalid` */
+  #open(): Redis {
+    if (this.#redis) return this.#redis
+    const redis = new Redis({
+      ...parseBrokerUrl(this.#url),
+      lazyConnect: true,
+      enableOfflineQueue: false,
+      maxRetriesPerRequest: 0,
+      connectTimeout: 3_000,
+      commandTimeout: 3_000,
+      retryStrategy: (attempt) => Math.min(10_000, 250 * 2 ** Math.min(attempt, 10)),
+    })
+    // Without a listener ioredis prints; the state is told by each answer instead.
+    redis.on('error', () => undefined)
+    redis.connect().catch(() => undefined)
+    this.#redis = redis
+    return redis
   }
 
   async #askNow(): Promise<PingAnswer> {
     let answer: PingAnswer
     try {
-      answer = { state: (await this.#question()) ? 'pong' : 'silent' }
+      answer = { state: (await this.#question(this.#open())) ? 'pong' : 'silent' }
     } catch (error) {
       answer = { state: 'unknown', why: error instanceof Error ? error.message : String(error) }
     }
@@ -68,23 +84,23 @@ export class CeleryPing {
     return answer
   }
 
-  async #question(): Promise<boolean> {
+  async #question(redis: Redis): Promise<boolean> {
     const ticket = randomUUID()
     const inbox = `${this.#oid}.${REPLY_EXCHANGE}`
     const binding = `${this.#oid}${SEP}${SEP}${inbox}`
     const table = `_kombu.binding.${REPLY_EXCHANGE}`
-    await this.#redis.sadd(table, binding)
+    await redis.sadd(table, binding)
     try {
-      await this.#redis.publish(this.#channel, this.#message(ticket))
+      await redis.publish(`/${redis.options.db ?? 0}.celery.pidbox`, this.#message(ticket))
       const deadline = performance.now() + ANSWER_WITHIN_MS
       for (let pause = 10; performance.now() < deadline; pause = Math.min(200, pause * 1.5)) {
-        const reply = await this.#redis.rpop(inbox)
+        const reply = await redis.rpop(inbox)
         if (reply !== null && isAnswerTo(reply, ticket)) return true
         if (reply === null) await delay(pause)
       }
       return false
     } finally {
-      await this.#redis.multi().srem(table, binding).del(inbox).exec()
+      await redis.multi().srem(table, binding).del(inbox).exec()
     }
   }
 

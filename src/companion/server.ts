@@ -17,8 +17,7 @@ type Answer = { status: number; body: string; type?: string }
 /** Listens and resolves with the port; rejects when the port is taken. */
 export async function serve(parts: Parts): Promise<{ server: Server; port: number }> {
   const server = createServer((request, response) => {
-    const url = new URL(request.url ?? '/', 'http://companion')
-    route(url, parts).then(
+    route(request.url ?? '/', parts).then(
       (answer) => send(response, answer),
       (error: unknown) => send(response, { status: 500, body: `${String(error)}\n` }),
     )
@@ -34,15 +33,21 @@ function send(response: ServerResponse, { status, body, type = 'text/plain; char
   response.writeHead(status, { 'content-type': type }).end(body)
 }
 
-async function route(url: URL, parts: Parts): Promise<Answer> {
-  switch (url.pathname) {
+/** The target is split by hand: `new URL` throws for some that a client may send, such as `//`. */
+async function route(target: string, parts: Parts): Promise<Answer> {
+  const [path = '', query = ''] = target.split('?', 2)
+  switch (path) {
     case '/livez':
       return { status: 200, body: 'ok\n' }
     case '/clock':
       return { status: 200, body: `${JSON.stringify(clockReport(parts))}\n`, type: 'application/json' }
     case '/ping':
       if (!parts.ping) return { status: 404, body: 'Pings are answered beside Celery workers only.\n' }
-      return pingAnswer(await parts.ping.ask(), url.searchParams.get('for') === 'liveness', parts.settings.nodeName)
+      return pingAnswer(
+        await parts.ping.ask(),
+        new URLSearchParams(query).get('for') === 'liveness',
+        parts.settings.nodeName,
+      )
     case '/metrics':
       return { status: 200, body: metrics(parts), type: 'text/plain; version=0.0.4; charset=utf-8' }
     default:

@@ -6,7 +6,7 @@ import type { Depth } from './transport.ts'
 
 export { BrokerError, type BrokerErrorCode } from '../errors.ts'
 export { presenceKey, PRESENCE_EVERY_MS, PRESENCE_TTL_SECONDS, type TaskQueueName } from './presence.ts'
-export { redactText as redactUrl } from './redis/url.ts'
+export { parseBrokerUrl, redactText as redactUrl } from './redis/url.ts'
 export type { BrokerTime, Cursor, Presence } from './store.ts'
 export type { Depth, QueueDepth } from './transport.ts'
 export type { ConnectionTimeouts } from './redis/connection.ts'
