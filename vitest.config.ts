@@ -17,6 +17,8 @@ export default defineConfig({
   test: {
     // A tier that finds no test is a mistake, not a success.
     passWithNoTests: false,
+    // So is one that a forgotten `.only` hides.
+    allowOnly: false,
     projects: [
       tier('unit', 20, undefined),
       tier('integration', 60, 3),
