@@ -49,12 +49,15 @@ const CREDENTIALS_TTL_MS = 60_000
 export class KubeClient {
   readonly #config: KubeConfig
   readonly #clock: Clock
+  readonly #userAgent: string
   #connection: { value: Connection; at: number } | undefined
   #agent: Agent | undefined
 
-  constructor(config: KubeConfig, clock: Clock) {
+  /** @param userAgent who the API server's audit log says that it was */
+  constructor(config: KubeConfig, clock: Clock, userAgent = 'taskqueue-operator') {
     this.#config = config
     this.#clock = clock
+    this.#userAgent = userAgent
   }
 
   /** From the pod's service account, `KUBECONFIG`, or ~/.kube/config, in kubectl's order. */
@@ -64,10 +67,10 @@ export class KubeClient {
     return new KubeClient(config, clock)
   }
 
-  static fromFile(path: string, clock: Clock): KubeClient {
+  static fromFile(path: string, clock: Clock, userAgent?: string): KubeClient {
     const config = new KubeConfig()
     config.loadFromFile(path)
-    return new KubeClient(config, clock)
+    return new KubeClient(config, clock, userAgent)
   }
 
   /** The API server's address, for logs. */
@@ -192,7 +195,7 @@ export class KubeClient {
     const body = options.body === undefined ? undefined : Buffer.from(JSON.stringify(options.body))
     const headers: Record<string, string> = {
       accept: 'application/json',
-      'user-agent': 'taskqueue-operator',
+      'user-agent': this.#userAgent,
       ...connection.headers,
     }
     if (body !== undefined) {
