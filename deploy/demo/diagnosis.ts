@@ -1,7 +1,7 @@
-// What a person needs to see when a stage of the demo fails: the conditions that are not met, and the last log lines of the
-// component at fault.
+// What a person needs to see when a stage of the demo fails: the conditions that are not met, why pods are not ready, and the last
+// log lines of the components that may be at fault. Not a fix: it only reads.
 
-import { DEMO_NAMESPACE, OPERATOR_NAMESPACE } from './install.ts'
+import { DEMO_NAMESPACE, OPERATOR_NAMESPACE, RELEASE } from './install.ts'
 import type { Kubectl } from './kubectl.ts'
 
 interface Condition {
@@ -32,11 +32,19 @@ interface ContainerStatus {
 
 const LINES = '25'
 
+/** A stage can fail while every pod is ready; then these have said why, or at least what they did last. */
+const spokesmen: readonly (readonly [what: string, ...where: string[]])[] = [
+  ['the Node workers', '--selector=taskqueue.dev/taskqueue=orders,taskqueue.dev/pool', '--container=worker'],
+  ['the beat of the Node app', 'orders-beat', '--container=beat'],
+  ['the Celery workers', '--selector=taskqueue.dev/taskqueue=reports,taskqueue.dev/pool', '--container=worker'],
+  ['Redis', 'deployment/redis'],
+]
+
 /** The report, as lines. Never throws: a diagnosis that fails must not hide the failure. */
-export async function diagnose(kubectl: Kubectl): Promise<string[]> {
+export async function diagnose(kubectl: Kubectl, namespace = DEMO_NAMESPACE): Promise<string[]> {
   const lines: string[] = []
   try {
-    const queues = await kubectl.json<Listed>('get', 'taskqueues', '--namespace', DEMO_NAMESPACE)
+    const queues = await kubectl.json<Listed>('get', 'taskqueues', '--namespace', namespace)
     for (const { metadata, status } of queues.items) {
       for (const c of status?.conditions ?? []) {
         if (c.status !== 'True' && c.type !== 'Suspended')
@@ -46,8 +54,28 @@ export async function diagnose(kubectl: Kubectl): Promise<string[]> {
   } catch {
     lines.push('The TaskQueues could not be read.')
   }
-  for (const namespace of [DEMO_NAMESPACE, OPERATOR_NAMESPACE]) lines.push(...(await podTroubles(kubectl, namespace)))
+  for (const place of [namespace, OPERATOR_NAMESPACE]) lines.push(...(await podTroubles(kubectl, place)))
+  const leader = await leadingOperator(kubectl)
+  if (leader !== '') lines.push(...(await lastWords(kubectl, 'the leading operator', OPERATOR_NAMESPACE, [leader])))
+  for (const [what, ...where] of spokesmen) lines.push(...(await lastWords(kubectl, what, namespace, where)))
   return lines
+}
+
+/** The pod that holds the operator's lease; empty when none does. */
+async function leadingOperator(kubectl: Kubectl): Promise<string> {
+  const holder = '--output=jsonpath={.spec.holderIdentity}'
+  return (await kubectl.attempt('get', 'lease', RELEASE, '--namespace', OPERATOR_NAMESPACE, holder)).stdout.trim()
+}
+
+async function lastWords(
+  kubectl: Kubectl,
+  what: string,
+  namespace: string,
+  where: readonly string[],
+): Promise<string[]> {
+  const log = await kubectl.attempt('logs', '--namespace', namespace, ...where, '--prefix', '--tail=10')
+  const text = (log.stdout || log.stderr).trim()
+  return text === '' ? [] : [`The last lines of ${what}:`, ...indent(text, 30)]
 }
 
 async function podTroubles(kubectl: Kubectl, namespace: string): Promise<string[]> {

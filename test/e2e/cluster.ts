@@ -1,12 +1,14 @@
 // Set-up of the e2e tier: the real cluster, the project's images, the operator by Helm, and the examples in a namespace of the tier's
 // own. A cluster that was up before stays up; one that was brought up for this is taken down again.
 
+import type { ProvidedContext } from 'vitest'
 import type { TestProject } from 'vitest/node'
+import { diagnose } from '../../deploy/demo/diagnosis.ts'
 import { example, installOperator, OPERATOR_NAMESPACE, waitReady } from '../../deploy/demo/install.ts'
 import { Kubectl } from '../../deploy/demo/kubectl.ts'
 import { deliverImages, projectImages } from '../../deploy/images.ts'
-import { clusterEnvironment, openCluster } from '../../deploy/local/cluster.ts'
-import { Stages } from '../../deploy/local/stage.ts'
+import { clusterEnvironment, openCluster, type Cluster } from '../../deploy/local/cluster.ts'
+import { describeFailure, Stages } from '../../deploy/local/stage.ts'
 
 export const NAMESPACE = 'e2e'
 
@@ -22,9 +24,32 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const stages = new Stages((line) => process.stdout.write(`${line}\n`))
   const cluster = await openCluster(stages)
   const wasUp = await isUp(cluster)
-  await cluster.up()
-  const env = await clusterEnvironment(cluster, stages)
-  const kubectl = new Kubectl(env)
+  let kubectl: Kubectl | undefined
+  const leave = async (): Promise<void> => {
+    if (!wasUp) await cluster.down()
+    else if (kubectl) await stages.run(`remove namespace ${NAMESPACE}`, () => removeNamespace(kubectl as Kubectl))
+  }
+  try {
+    await cluster.up()
+    const env = await clusterEnvironment(cluster, stages)
+    kubectl = new Kubectl(env)
+    await prepare(project, cluster, env, kubectl, stages)
+  } catch (error) {
+    // vitest calls no tear-down after a set-up that failed.
+    if (kubectl) for (const line of await diagnose(kubectl, NAMESPACE)) stages.note(line)
+    await leave().catch((again: unknown) => stages.note(describeFailure(again)))
+    throw error
+  }
+  return leave
+}
+
+async function prepare(
+  project: TestProject,
+  cluster: Cluster,
+  env: ProvidedContext['clusterEnv'],
+  kubectl: Kubectl,
+  stages: Stages,
+): Promise<void> {
   const images = await deliverImages(await projectImages(stages), cluster, stages)
   await stages.run(`operator by helm into ${OPERATOR_NAMESPACE}`, () =>
     installOperator(kubectl, images.operator.reference),
@@ -37,13 +62,9 @@ export default async function setup(project: TestProject): Promise<() => Promise
   project.provide('clusterEnv', env)
   project.provide('operatorImage', images.operator.reference)
   project.provide('ordersImage', images.orders.reference)
-  return async () => {
-    if (wasUp) await stages.run(`remove namespace ${NAMESPACE}`, () => removeNamespace(kubectl))
-    else await cluster.down()
-  }
 }
 
-async function isUp(cluster: Awaited<ReturnType<typeof openCluster>>): Promise<boolean> {
+async function isUp(cluster: Cluster): Promise<boolean> {
   const components = await cluster.status().catch(() => [])
   return components.length > 0 && components.every(({ healthy }) => healthy)
 }

@@ -267,7 +267,7 @@ describe('the operator', () => {
     }, 60_000)
   })
 
-  it('takes over within 20 s when the leader dies', async () => {
+  it("takes over within 20 s when the leader's pod is deleted", async () => {
     const holder = async (): Promise<string> =>
       (
         await kubectl.json<{ spec: { holderIdentity: string } }>(
