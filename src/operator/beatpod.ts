@@ -17,8 +17,11 @@ export interface BeatHistory {
 export type BeatAction =
   | { do: 'nothing' }
   | { do: 'create'; pod: DesiredPod; history: BeatHistory }
-  /** `history` carries the back-off when the Pod had ended by itself. */
-  | { do: 'delete'; uid: string; why: string; history: BeatHistory }
+  /**
+   * `history` carries the back-off when the Pod had ended by itself. `successor` is what should follow a Pod that is well: what the
+   * API server would refuse must not cost it.
+   */
+  | { do: 'delete'; uid: string; why: string; history: BeatHistory; successor?: DesiredPod }
   /** Labels or annotations differ, which can be put right in place. */
   | { do: 'relabel'; labels: Record<string, string>; annotations: Record<string, string> }
   /** For the old Pod to be gone, or, with `forMs`, for the back-off to end. */
@@ -56,14 +59,19 @@ function actionOn(live: LivePod, { queueUid, desired, history, now }: BeatSituat
     const why = `a Pod named ${live.metadata.name} exists that is not this TaskQueue's: delete or rename it`
     return { do: 'refuse', why }
   }
-  const remove = (why: string, after: BeatHistory): BeatAction => {
-    return { do: 'delete', uid: live.metadata.uid ?? '', why, history: after }
-  }
+  const remove = (why: string, after: BeatHistory): Extract<BeatAction, { do: 'delete' }> => ({
+    do: 'delete',
+    uid: live.metadata.uid ?? '',
+    why,
+    history: after,
+  })
   if (!desired) return remove('no beat is wanted', { restarts: 0 })
   const { phase, reason } = live.status ?? {}
   if (phase === 'Succeeded' || phase === 'Failed')
     return remove(`it ended (${reason ?? phase})`, backedOff(history, now))
-  if (specHash(live) !== specHash(desired)) return remove('its spec changed', { restarts: 0 })
+  if (specHash(live) !== specHash(desired)) {
+    return { ...remove('its spec changed', { restarts: 0 }), successor: desired }
+  }
   const image = failingImage(desired, live)
   if (image !== undefined) return remove(`it fails with the old image ${image}`, backedOff(history, now))
   return relabelled(desired, live) ?? { do: 'nothing' }

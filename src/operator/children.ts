@@ -4,12 +4,19 @@
 import { difference } from './difference.ts'
 import { COMPANION } from './desired/companion.ts'
 import { labelKeys } from './desired/names.ts'
-import { withCompanionImage, type DesiredDeployment } from './desired/worker.ts'
+import { withCompanion, type DesiredDeployment } from './desired/worker.ts'
 import { ApiError } from './errors.ts'
 import type { Cache } from './kube/cache.ts'
 import type { KubeClient } from './kube/client.ts'
 import { resourceOf } from './kube/resources.ts'
-import { controllerOf, keyOf, type KubeObject, type LiveDeployment } from './objects.ts'
+import {
+  controllerOf,
+  keyOf,
+  type ContainerSeen,
+  type KubeObject,
+  type LiveDeployment,
+  type ObjectKey,
+} from './objects.ts'
 import type { TaskQueue } from './taskqueue.ts'
 
 /** Owner of all fields but the number of replicas. */
@@ -21,8 +28,8 @@ export type WriteOutcome = 'unchanged' | 'created' | 'changed' | { refused: stri
 
 export class Children {
   readonly #client: KubeClient
-  /** What the API server made of an apply that still differs afterwards: not tried again until one of the two changes. */
-  readonly #settled = new Map<string, { wanted: string; version: string }>()
+  /** By TaskQueue and object: what the API server makes of an apply that still differs. Not tried again until one of the two changes. */
+  readonly #settled = new Map<ObjectKey, Map<string, { wanted: string; version: string }>>()
 
   constructor(client: KubeClient) {
     this.#client = client
@@ -36,22 +43,18 @@ export class Children {
     if (!live) return this.#write(desired, cache, 'created')
     const stranger = strangerSentence(queue, live)
     if (stranger !== undefined) return { refused: stranger }
-    if (difference(desired, live, FIELD_MANAGER) === undefined) return 'unchanged'
-    const wanted = JSON.stringify(desired)
-    const settled = this.#settled.get(key)
-    if (settled?.wanted === wanted && settled.version === versionOf(live)) return 'unchanged'
+    if (difference(desired, live, FIELD_MANAGER) === undefined || this.#isSettled(queue, desired, live))
+      return 'unchanged'
     const outcome = await this.#write(desired, cache, 'changed')
     const after = cache.get(key)
     // Fields that the API server drops or rewrites would else be applied for ever.
-    if (after && difference(desired, after, FIELD_MANAGER) !== undefined)
-      this.#settled.set(key, { wanted, version: versionOf(after) })
-    else this.#settled.delete(key)
+    if (after && difference(desired, after, FIELD_MANAGER) !== undefined) this.#settle(queue, desired, after)
     return outcome
   }
 
   /**
-   * A Deployment, which starts with `replicas` and keeps the companion image it has until it rolls for another reason, or until
-   * that companion fails.
+   * A Deployment, which starts with `replicas` and keeps the companion that it has until it rolls for another reason, or until that
+   * companion fails.
    */
   async ensureDeployment(
     queue: TaskQueue,
@@ -68,9 +71,53 @@ export class Children {
       await this.scale(cache.get(keyOf(desired)) ?? typed, replicas)
       return outcome
     }
-    const kept = companionFails ? desired : withCompanionImage(desired, companionImage(live))
-    if (live && difference(kept, live, FIELD_MANAGER) === undefined) return 'unchanged'
+    if (live && !companionFails && isOwn(queue, live)) {
+      const kept = withCompanion(desired, companionOf(live)) as unknown as LiveDeployment
+      const effect = await this.#effectOf(queue, kept, live)
+      if (effect === 'none') return 'unchanged'
+      if (effect === 'ownership') return this.ensure(queue, kept, cache)
+    }
     return this.ensure(queue, typed, cache)
+  }
+
+  /**
+   * What applying would do: change what is meant, only which fields are ours, or nothing. Where the two differ in writing only
+   * (`1024Mi` and `1Gi`), just the API server can tell: it is asked once, without storing anything, since a write with a new
+   * companion would roll every pod.
+   */
+  async #effectOf<T extends KubeObject>(
+    queue: TaskQueue,
+    desired: T,
+    live: T,
+  ): Promise<'meaning' | 'ownership' | 'none'> {
+    if (difference(desired, live, FIELD_MANAGER) === undefined || this.#isSettled(queue, desired, live)) return 'none'
+    try {
+      const after = await this.#client.tryApply(desired, FIELD_MANAGER)
+      if (versionOf(after) !== versionOf(live)) return 'meaning'
+      if (ownFields(after) !== ownFields(live)) return 'ownership'
+    } catch (error) {
+      // The write itself will say why.
+      if (refusalSentence(desired, error) !== undefined) return 'meaning'
+      throw error
+    }
+    this.#settle(queue, desired, live)
+    return 'none'
+  }
+
+  #isSettled(queue: TaskQueue, desired: KubeObject, live: KubeObject): boolean {
+    const settled = this.#settled.get(keyOf(queue))?.get(`${desired.kind}/${keyOf(desired)}`)
+    return settled?.wanted === JSON.stringify(desired) && settled.version === versionOf(live)
+  }
+
+  #settle(queue: TaskQueue, desired: KubeObject, live: KubeObject): void {
+    const objects = this.#settled.get(keyOf(queue)) ?? new Map<string, { wanted: string; version: string }>()
+    objects.set(`${desired.kind}/${keyOf(desired)}`, { wanted: JSON.stringify(desired), version: versionOf(live) })
+    this.#settled.set(keyOf(queue), objects)
+  }
+
+  /** Forgets what was remembered of a TaskQueue that is gone. */
+  forget(key: ObjectKey): void {
+    this.#settled.delete(key)
   }
 
   /** Sets the number of pods as the scaler; a no-op is not written. Returns whether it was. */
@@ -123,9 +170,18 @@ export function refusalSentence(object: KubeObject, error: unknown): string | un
   return `${object.kind} ${object.metadata.name} was refused by the API server: ${error.explanation}`
 }
 
-/** The companion's image in a live Deployment. */
-function companionImage(live: LiveDeployment | undefined): string | undefined {
-  return live?.spec.template.spec.initContainers?.find((container) => container.name === COMPANION)?.image
+/** The companion of a live Deployment. */
+function companionOf(live: LiveDeployment): ContainerSeen | undefined {
+  return live.spec.template.spec.initContainers?.find((container) => container.name === COMPANION)
+}
+
+/** The fields that are ours, as text. */
+function ownFields({ metadata }: KubeObject): string {
+  const ours = (metadata.managedFields ?? []).filter(
+    ({ manager, operation, subresource = '' }) =>
+      manager === FIELD_MANAGER && operation === 'Apply' && subresource === '',
+  )
+  return JSON.stringify(ours.map(({ fieldsV1 }) => fieldsV1))
 }
 
 function ownsReplicas(live: LiveDeployment): boolean {

@@ -21,6 +21,21 @@ export interface Finding {
   message: string
 }
 
+/** A condition is for reading: so many sentences of a list are told, and how many more there are. */
+const MOST_SENTENCES = 10
+/** Far below the 32768 characters that the CRD allows, which would cost the whole status. */
+const MOST_CHARACTERS = 8_192
+
+/** Several sentences as one message. */
+export function sentences(list: readonly string[]): string {
+  const more = list.length - MOST_SENTENCES
+  return [...list.slice(0, MOST_SENTENCES), ...(more > 0 ? [`And ${more} more.`] : [])].join(' ')
+}
+
+function readable(message: string): string {
+  return message.length <= MOST_CHARACTERS ? message : `${message.slice(0, MOST_CHARACTERS - 1)}…`
+}
+
 /** The findings as conditions, each keeping its lastTransitionTime while its status stays. */
 export function conditionsFrom(
   findings: readonly Finding[],
@@ -31,7 +46,7 @@ export function conditionsFrom(
   return findings.map((finding) => {
     const known = before.find((condition) => condition.type === finding.type)
     const lastTransitionTime = known?.status === finding.status ? known.lastTransitionTime : timestamp(now)
-    return { ...finding, observedGeneration: generation, lastTransitionTime }
+    return { ...finding, message: readable(finding.message), observedGeneration: generation, lastTransitionTime }
   })
 }
 

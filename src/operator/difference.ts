@@ -6,7 +6,9 @@ import { listKeys } from './desired/listkeys.ts'
 import type { KubeObject, ManagedFieldsEntry } from './objects.ts'
 
 /** Maps whose values are quantities: `1000m` and `1` are the same. */
-const quantityMaps = new Set(['requests', 'limits'])
+const quantityMaps = new Set(['requests', 'limits', 'overhead'])
+/** Single fields that hold a quantity: of a volume claim, of an emptyDir, of a variable taken from a resource. */
+const quantityFields = new Set(['storage', 'sizeLimit', 'divisor'])
 
 /**
  * The path of the first thing that applying `desired` as `manager` would change in `live`; undefined when nothing would.
@@ -30,7 +32,7 @@ function missing(desired: unknown, live: unknown, field: string, path: string): 
   if (desired === undefined || desired === null) return undefined
   if (Array.isArray(desired)) return missingInList(desired, live, field, path)
   if (isMap(desired)) return missingInMap(desired, live, field, path)
-  const same = desired === live || isZero(desired, live) || (field === 'storage' && sameQuantity(desired, live))
+  const same = desired === live || isZero(desired, live) || (quantityFields.has(field) && sameQuantity(desired, live))
   return same ? undefined : path
 }
 

@@ -54,11 +54,10 @@ async function main(): Promise<number> {
     metrics.leader.set(1)
     log.info('Leading')
     controller = new Controller(client, settings, systemClock, log, metrics)
-    const work = new AbortController()
-    const running = controller.run(work.signal)
-    const outcome = await lease.hold(stop.signal)
-    work.abort()
-    if (outcome === 'lost') {
+    const drained = new AbortController()
+    const running = controller.run(stop.signal).finally(() => drained.abort())
+    // Held until the last reconcile has ended, so that no other begins while one is still under way.
+    if ((await lease.hold(drained.signal)) === 'lost') {
       // Another may lead already: whatever is still under way must not finish.
       log.error('The leader lease is lost: ending at once, to be started anew.')
       return 1

@@ -25,6 +25,7 @@ export interface ObjectMeta {
   generation?: number
   creationTimestamp?: string
   deletionTimestamp?: string
+  deletionGracePeriodSeconds?: number
   labels?: Record<string, string>
   annotations?: Record<string, string>
   ownerReferences?: OwnerReference[]
@@ -61,10 +62,16 @@ export interface LiveDeployment extends KubeObject {
   }
 }
 
+export interface ContainerSeen {
+  name: string
+  image?: string
+  imagePullPolicy?: 'Always' | 'IfNotPresent' | 'Never'
+}
+
 export interface PodSpecSeen {
   nodeName?: string
-  containers: { name: string; image?: string }[]
-  initContainers?: { name: string; image?: string; restartPolicy?: string }[]
+  containers: ContainerSeen[]
+  initContainers?: ContainerSeen[]
 }
 
 export interface ContainerStatusSeen {

@@ -1,4 +1,4 @@
-// Why a pod does not get on, in the pod's own words: image pulls, crash loops, scheduling, quota. Pure; used by status.ts.
+// How a pod gets on, in its own words: ready, silent, or in trouble with image pulls, crash loops, scheduling, quota. Pure.
 
 import type { ContainerStatusSeen, LivePod } from './objects.ts'
 
@@ -52,4 +52,18 @@ export function isFailing(pod: LivePod, containers: readonly string[]): boolean 
     const reason = status.state?.waiting?.reason
     return containers.includes(status.name) && reason !== undefined && !ordinary.has(reason)
   })
+}
+
+export function isReady(pod: LivePod): boolean {
+  return pod.status?.conditions?.some((c) => c.type === 'Ready' && c.status === 'True') === true
+}
+
+/**
+ * Whether the pod's node has gone silent: Kubernetes then takes Ready away, while the kubelet's last word on every container, which
+ * nobody takes back, is that it is ready.
+ */
+export function isSilent(pod: LivePod): boolean {
+  const ready = pod.status?.conditions?.find((condition) => condition.type === 'Ready')
+  const containers = pod.status?.containerStatuses ?? []
+  return ready !== undefined && ready.status !== 'True' && containers.length > 0 && containers.every((c) => c.ready)
 }

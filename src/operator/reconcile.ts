@@ -1,26 +1,21 @@
 // One TaskQueue, level-triggered: read the caches, build what should be, write the differences, write status when it changed.
 // In the steady state it writes nothing. It holds no state that a restart could not lose.
 
-import { autoscale } from './autoscale.ts'
-import { nextBeatAction, type BeatAction, type BeatHistory } from './beatpod.ts'
-import { Children, FIELD_MANAGER, isOwn, refusalSentence, strangerSentence, type WriteOutcome } from './children.ts'
+import { BeatControl } from './beatcontrol.ts'
+import { Children, isOwn, type WriteOutcome } from './children.ts'
 import type { Clock } from './clock.ts'
 import { eventfulFindings, isBad } from './conditions.ts'
-import { BEAT } from './desired/beat.ts'
 import { desiredOf, type Desired } from './desired/index.ts'
 import type { OperatorInputs, OverlayPolicy } from './desired/inputs.ts'
 import { COMPANION } from './desired/companion.ts'
-import { annotationKeys, labelKeys, names } from './desired/names.ts'
+import { labelKeys, names } from './desired/names.ts'
 import { queuesOf } from './desired/environment.ts'
-import { schedulesHash } from './desired/schedules.ts'
 import type { DesiredVolumeClaim } from './desired/volume.ts'
 import { WORKER } from './desired/worker.ts'
-import { isNotFound } from './errors.ts'
 import type { EventRecorder } from './events.ts'
 import type { BrokerObservation } from './inspect/observation.ts'
 import type { Cache } from './kube/cache.ts'
 import type { KubeClient } from './kube/client.ts'
-import { pods as podResource, taskQueues } from './kube/resources.ts'
 import type { Outcome } from './kube/workqueue.ts'
 import {
   keyOf,
@@ -29,10 +24,14 @@ import {
   type LiveConfigMap,
   type LiveDeployment,
   type LivePod,
+  type ObjectKey,
 } from './objects.ts'
-import { isFailing } from './podtrouble.ts'
-import { isReady, statusOf, type Situation } from './status.ts'
-import type { TaskQueue, TaskQueueStatus, WorkerPool } from './taskqueue.ts'
+import { isFailing, isReady } from './podtrouble.ts'
+import { Scaling, type PoolScale } from './scaling.ts'
+import type { Situation } from './situation.ts'
+import { failedStatus, statusOf } from './status.ts'
+import { StatusWriter } from './statuswriter.ts'
+import type { TaskQueue } from './taskqueue.ts'
 
 export interface Caches {
   taskQueues: Cache<TaskQueue>
@@ -50,21 +49,22 @@ export interface Inspector {
   forget(key: string): void
 }
 
-const STATUS_MANAGER = 'taskqueue-operator-status'
-/** A Pod that should be gone is looked at again after this, since nothing tells that time passed. */
-const TERMINATING_CHECK_MS = 5_000
 const REFUSED_RETRY_MS = 30_000
+/** One failure may be a hiccup of the API server, which the next attempt mends; so many in a row are told in status. */
+const FAILURES_TOLD = 3
 
 export class Reconciler {
-  readonly #client: KubeClient
   readonly #caches: Caches
   readonly #inspector: Inspector
   readonly #events: EventRecorder
   readonly #clock: Clock
   readonly #inputs: OperatorInputs & OverlayPolicy
   readonly #children: Children
-  /** When each autoscaled pool last needed all its pods, on the monotonic clock. Lost with a restart: the cooldown begins anew. */
-  readonly #neededAt = new Map<string, number>()
+  readonly #beat: BeatControl
+  readonly #scaling: Scaling
+  readonly #status: StatusWriter
+  /** Failures in a row of a TaskQueue's reconcile. */
+  readonly #failures = new Map<ObjectKey, number>()
 
   constructor(
     client: KubeClient,
@@ -74,25 +74,48 @@ export class Reconciler {
     clock: Clock,
     inputs: OperatorInputs & OverlayPolicy,
   ) {
-    this.#client = client
     this.#caches = caches
     this.#inspector = inspector
     this.#events = events
     this.#clock = clock
     this.#inputs = inputs
     this.#children = new Children(client)
+    this.#beat = new BeatControl(client, caches.pods, clock, (queue, reason, message) =>
+      this.#tell(queue, reason, message),
+    )
+    this.#scaling = new Scaling(clock)
+    this.#status = new StatusWriter(client, caches.taskQueues)
   }
 
-  async reconcile(key: string): Promise<Outcome> {
+  async reconcile(key: ObjectKey): Promise<Outcome> {
     const queue = this.#caches.taskQueues.get(key)
     if (!queue || queue.metadata.deletionTimestamp !== undefined) {
       // No finalizer: garbage collection removes the children, whose grace periods drain them.
       this.#inspector.forget(key)
+      this.#children.forget(key)
+      this.#scaling.forget(key)
+      this.#failures.delete(key)
       return {}
     }
+    try {
+      const outcome = await this.#reconcile(queue, key)
+      this.#failures.delete(key)
+      return outcome
+    } catch (error) {
+      const failures = (this.#failures.get(key) ?? 0) + 1
+      this.#failures.set(key, failures)
+      // As good an attempt as can be made: the API server itself may be what fails.
+      if (failures >= FAILURES_TOLD)
+        await this.#status.write(queue, failedStatus(queue, error, this.#clock.now())).catch(() => undefined)
+      throw error
+    }
+  }
+
+  async #reconcile(queue: TaskQueue, key: ObjectKey): Promise<Outcome> {
     const pools = queue.spec.workers ?? []
     this.#inspector.follow(queue, [...new Set(pools.flatMap((pool) => queuesOf(queue, pool)))])
-    const desired = this.#desired(queue, key)
+    const scales = this.#scales(queue, key)
+    const desired = this.#desired(queue, key, scales)
     const refused: string[] = []
     const note = (outcome: WriteOutcome, object: KubeObject): void => {
       if (typeof outcome === 'object') refused.push(outcome.refused)
@@ -103,8 +126,9 @@ export class Reconciler {
       note(await this.#children.ensure(queue, desired.volumeClaim, this.#caches.volumeClaims), desired.volumeClaim)
     if (desired.schedules)
       note(await this.#children.ensure(queue, desired.schedules, this.#caches.configMaps), desired.schedules)
-    const { wanted, suspendedReplicas } = await this.#ensureWorkers(queue, key, desired, note)
-    const beat = await this.#ensureBeat(queue, desired)
+    await this.#status.rememberReplicas(queue, scales)
+    await this.#ensureWorkers(queue, key, desired, scales, note)
+    const beat = await this.#beat.ensure(queue, desired)
     await this.#removeOrphans(queue, key, desired)
 
     await this.#writeStatus(queue, {
@@ -117,25 +141,40 @@ export class Reconciler {
       ...(beat.refusal === undefined ? {} : { beatRefusal: beat.refusal }),
       broker: this.#inspector.latest(key),
       refused,
-      wanted,
-      suspendedReplicas,
+      scales,
       now: this.#clock.now(),
     })
-    const again = [beat.againMs, refused.length > 0 ? REFUSED_RETRY_MS : undefined].filter((ms) => ms !== undefined)
+    const again = [
+      beat.againMs,
+      refused.length > 0 ? REFUSED_RETRY_MS : undefined,
+      ...[...scales.values()].map((scale) => scale.againMs),
+    ].filter((ms) => ms !== undefined)
     return again.length > 0 ? { requeueAfterMs: Math.min(...again) } : {}
   }
 
-  #desired(queue: TaskQueue, key: string): Desired {
-    const beatPod = this.#caches.pods.get(`${queue.metadata.namespace ?? ''}/${names.beatPod(queue)}`)
-    const beatImage = beatPod?.spec.containers.find((container) => container.name === BEAT)?.image
+  #scales(queue: TaskQueue, key: ObjectKey): Map<string, PoolScale> {
+    const broker = this.#inspector.latest(key)
+    return new Map(
+      (queue.spec.workers ?? []).map((pool) => {
+        const live = this.#caches.deployments.get(`${queue.metadata.namespace ?? ''}/${names.deployment(queue, pool)}`)
+        const own = live && isOwn(queue, live) ? live : undefined
+        return [pool.name, this.#scaling.scaleOf(queue, pool, own, broker)]
+      }),
+    )
+  }
+
+  #desired(queue: TaskQueue, key: ObjectKey, scales: ReadonlyMap<string, PoolScale>): Desired {
     const schedules = this.#caches.configMaps.get(`${queue.metadata.namespace ?? ''}/${names.schedules(queue)}`)
-    const proven = this.#caches.pods
-      .ownedBy(key)
+    const pods = this.#caches.pods.ownedBy(key)
+    const proven = pods
       .filter(isReady)
       .flatMap((pod) => pod.spec.containers.filter((c) => c.name === WORKER).map((c) => c.image ?? ''))
+    const beatImage = queue.status?.beat?.image
     return desiredOf(queue, {
       ...this.#inputs,
       provenImages: new Set(proven),
+      // Where an HPA owns the number, it is taken to want pods.
+      workersWanted: [...scales.values()].some((scale) => scale.replicas !== 0),
       ...(beatImage === undefined ? {} : { beatImage }),
       ...(schedules ? { schedules } : {}),
     })
@@ -143,144 +182,26 @@ export class Reconciler {
 
   async #ensureWorkers(
     queue: TaskQueue,
-    key: string,
+    key: ObjectKey,
     desired: Desired,
+    scales: ReadonlyMap<string, PoolScale>,
     note: (outcome: WriteOutcome, object: KubeObject) => void,
-  ): Promise<Pick<Situation, 'wanted' | 'suspendedReplicas'>> {
-    const wanted = new Map<string, number | undefined>()
-    const suspendedReplicas = new Map<string, number>()
+  ): Promise<void> {
     for (const pool of queue.spec.workers ?? []) {
-      const live = this.#caches.deployments.get(`${queue.metadata.namespace ?? ''}/${names.deployment(queue, pool)}`)
-      const own = live && isOwn(queue, live) ? live : undefined
-      const scaling = this.#replicas(queue, key, pool, own)
-      wanted.set(pool.name, scaling.replicas)
-      if (scaling.before !== undefined) suspendedReplicas.set(pool.name, scaling.before)
+      const name = names.deployment(queue, pool)
+      const live = this.#caches.deployments.get(`${queue.metadata.namespace ?? ''}/${name}`)
+      const { replicas, why } = scales.get(pool.name) ?? { replicas: undefined, why: '' }
       // Scale first: the template's apply gives up the number only after the scaler has it.
-      if (own && scaling.replicas !== undefined && own.metadata.deletionTimestamp === undefined) {
-        const from = own.spec.replicas
-        if ((await this.#children.scale(own, scaling.replicas)) && from !== scaling.replicas) {
-          this.#tell(
-            queue,
-            'Scaled',
-            `Scaled pool ${pool.name} from ${from ?? 1} to ${scaling.replicas} pods: ${scaling.why}.`,
-          )
-        }
+      if (live && isOwn(queue, live) && replicas !== undefined && live.metadata.deletionTimestamp === undefined) {
+        const from = live.spec.replicas
+        if ((await this.#children.scale(live, replicas)) && from !== replicas)
+          this.#tell(queue, 'Scaled', `Scaled pool ${pool.name} from ${from ?? 1} to ${replicas} pods: ${why}.`)
       }
-      const built = desired.deployments.find((d) => d.metadata.name === names.deployment(queue, pool))
+      const built = desired.deployments.find((d) => d.metadata.name === name)
       if (!built) continue
       const pods = this.#caches.pods.ownedBy(key).filter((pod) => pod.metadata.labels?.[labelKeys.pool] === pool.name)
-      const options = { replicas: scaling.replicas, companionFails: pods.some((pod) => isFailing(pod, [COMPANION])) }
+      const options = { replicas, companionFails: pods.some((pod) => isFailing(pod, [COMPANION])) }
       note(await this.#children.ensureDeployment(queue, built, options, this.#caches.deployments), built)
-    }
-    return { wanted, suspendedReplicas }
-  }
-
-  /** The number of pods of a pool and why; undefined where it is an HPA's to say. `before` is what suspend took it from. */
-  #replicas(
-    queue: TaskQueue,
-    key: string,
-    pool: WorkerPool,
-    live: LiveDeployment | undefined,
-  ): { replicas: number | undefined; why: string; before?: number } {
-    const known = queue.status?.pools?.find((p) => p.name === pool.name)?.suspendedReplicas
-    if (queue.spec.suspend) {
-      const before = known ?? pool.replicas ?? live?.spec.replicas
-      return { replicas: 0, why: 'spec.suspend is true', ...(before === undefined ? {} : { before }) }
-    }
-    if (pool.replicas !== undefined) return { replicas: pool.replicas, why: `spec.workers["${pool.name}"].replicas` }
-    if (!pool.autoscale) return { replicas: known, why: 'as it was before suspend' }
-    const current = live?.spec.replicas ?? pool.autoscale.minReplicas
-    const id = `${key}/${pool.name}`
-    const now = this.#clock.monotonic()
-    const neededAt = this.#neededAt.get(id) ?? now
-    const decision = autoscale(pool.autoscale, current, this.#load(queue, key, pool), now - neededAt)
-    this.#neededAt.set(id, decision.needed ? now : neededAt)
-    return { replicas: decision.replicas, why: decision.why }
-  }
-
-  #load(queue: TaskQueue, key: string, pool: WorkerPool): { waiting: number; inFlight: number } | undefined {
-    const broker = this.#inspector.latest(key)
-    if (!broker?.reachable) return undefined
-    // Python's records don't name their queue: as long as there are any, a pod of ours may be busy.
-    const load = { waiting: 0, inFlight: queue.spec.engine === 'Celery' ? broker.foreignInFlight : 0 }
-    for (const name of queuesOf(queue, pool)) {
-      load.waiting += broker.queues.get(name)?.waiting ?? 0
-      load.inFlight += broker.queues.get(name)?.inFlight ?? 0
-    }
-    return load
-  }
-
-  async #ensureBeat(
-    queue: TaskQueue,
-    desired: Desired,
-  ): Promise<{ live: LivePod | undefined; history: BeatHistory; refusal?: string; againMs?: number }> {
-    const namespace = queue.metadata.namespace ?? ''
-    const podKey = `${namespace}/${names.beatPod(queue)}`
-    const live = this.#caches.pods.get(podKey)
-    const history = historyOf(queue.status)
-    // A refused template tears nothing down: what runs goes on, a Pod that is gone waits.
-    const blocked = desired.templateProblems.length > 0
-    const action: BeatAction = blocked
-      ? { do: 'nothing' }
-      : nextBeatAction({
-          queueUid: queue.metadata.uid ?? '',
-          desired: withSchedules(desired),
-          live,
-          history,
-          now: this.#clock.now(),
-        })
-    switch (action.do) {
-      case 'nothing':
-        return { live, history }
-      case 'wait':
-        return { live, history, againMs: action.forMs ?? TERMINATING_CHECK_MS }
-      case 'refuse':
-        return { live: undefined, history, refusal: action.why, againMs: REFUSED_RETRY_MS }
-      case 'delete':
-        await this.#client.delete(podResource, namespace, names.beatPod(queue), { uid: action.uid })
-        this.#tell(queue, 'BeatDeleted', `Deleted beat Pod ${names.beatPod(queue)}: ${action.why}.`)
-        return { live: this.#caches.pods.get(podKey), history: action.history, againMs: TERMINATING_CHECK_MS }
-      case 'relabel': {
-        const patch = { metadata: { labels: action.labels, annotations: action.annotations } }
-        const after = await this.#client.mergePatch<LivePod>(
-          podResource,
-          namespace,
-          names.beatPod(queue),
-          patch,
-          FIELD_MANAGER,
-        )
-        this.#caches.pods.upsert(after)
-        return { live: after, history }
-      }
-      case 'create':
-        return this.#createBeat(queue, action)
-    }
-  }
-
-  async #createBeat(
-    queue: TaskQueue,
-    action: Extract<BeatAction, { do: 'create' }>,
-  ): Promise<{ live: LivePod | undefined; history: BeatHistory; refusal?: string; againMs?: number }> {
-    const { namespace = '', name } = action.pod.metadata
-    const before = historyOf(queue.status)
-    // The cache knows only what has our label: look first whether the name is free.
-    const other = await this.#client.get<LivePod>(podResource, namespace, name)
-    if (other) {
-      const stranger = strangerSentence(queue, other)
-      if (stranger !== undefined)
-        return { live: undefined, history: before, refusal: stranger, againMs: REFUSED_RETRY_MS }
-      this.#caches.pods.upsert(other)
-      return { live: other, history: before }
-    }
-    try {
-      const created = await this.#client.create(action.pod, FIELD_MANAGER)
-      this.#caches.pods.upsert(created)
-      this.#tell(queue, 'BeatCreated', `Created beat Pod ${name}.`)
-      return { live: created, history: action.history }
-    } catch (error) {
-      const refusal = refusalSentence(action.pod, error)
-      if (refusal === undefined) throw error
-      return { live: undefined, history: before, refusal, againMs: REFUSED_RETRY_MS }
     }
   }
 
@@ -310,16 +231,7 @@ export class Reconciler {
     // After a start the broker has not been asked for a moment: what was known of it stays, or every restart would write twice.
     if (!situation.broker && queue.status?.observedGeneration === queue.metadata.generation) return
     const { findings, status } = statusOf(situation)
-    if (sameJson(status, queue.status)) return
-    const { namespace = '', name } = queue.metadata
-    const { apiVersion, kind } = taskQueues
-    try {
-      const body = { apiVersion, kind, metadata: { namespace, name }, status } as KubeObject
-      this.#caches.taskQueues.upsert(await this.#client.apply<TaskQueue>(body, STATUS_MANAGER, 'status'))
-    } catch (error) {
-      if (isNotFound(error)) return
-      throw error
-    }
+    if (!(await this.#status.write(queue, status))) return
     const before = (queue.status?.conditions ?? []) as Condition[]
     for (const finding of eventfulFindings(findings, before)) {
       this.#events.record(queue, {
@@ -333,32 +245,4 @@ export class Reconciler {
   #tell(queue: TaskQueue, reason: string, message: string): void {
     this.#events.record(queue, { type: 'Normal', reason, message })
   }
-}
-
-function withSchedules(desired: Desired): Desired['beat'] {
-  const hash = schedulesHash(desired.schedules)
-  const beat = desired.beat
-  if (!beat || hash === undefined) return beat
-  const annotations = { ...beat.metadata.annotations, [annotationKeys.schedulesHash]: hash }
-  return { ...beat, metadata: { ...beat.metadata, annotations } }
-}
-
-function historyOf(status: TaskQueueStatus | undefined): BeatHistory {
-  const beat = status?.beat
-  return {
-    restarts: beat?.restarts ?? 0,
-    ...(beat?.notBefore === undefined ? {} : { notBefore: new Date(beat.notBefore) }),
-    ...(beat?.lastCreated === undefined ? {} : { lastCreated: new Date(beat.lastCreated) }),
-  }
-}
-
-/** Equal as JSON, whatever the order of keys. */
-function sameJson(a: unknown, b: unknown): boolean {
-  if (a === b) return true
-  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
-  const [left, right] = [Object.entries(a), Object.entries(b)]
-  return (
-    left.length === right.length &&
-    left.every(([key, value]) => key in b && sameJson(value, (b as Record<string, unknown>)[key]))
-  )
 }

@@ -66,7 +66,8 @@ export function clockFinding(queue: TaskQueue, skew: Skew): Finding {
   const whose = skew.shared
     ? `Every pod says the same, so it is the broker's clock that is wrong: correct the time on the broker's host.`
     : `Correct the time on that pod's node.`
-  const held = onSkew === 'HoldBeat' ? ' Beat is held until it is.' : ''
+  const held =
+    onSkew === 'HoldBeat' ? ' This version does not hold beat for it yet: onSkew: HoldBeat only reports.' : ''
   const message = `Pod ${skew.pod ?? '?'} is ${skew.text.slice(1)} ${way} the broker; ${limit}. ${whose}${held}`
   return { type, status: 'False', reason: skew.shared ? 'BrokerClockSkewed' : 'PodClockSkewed', message }
 }

@@ -251,16 +251,22 @@ export interface TaskQueueBody {
     }
     clockSync: {
       /**
-       * Monitor measures. Discipline also has the node's clock corrected, where the chart allows it. Off measures nothing.
+       * Monitor measures. Discipline is to have the node's clock corrected too; this version only measures for it. Off measures nothing.
        */
       mode: 'Monitor' | 'Discipline' | 'Off'
       /**
-       * NTP servers.
+       * NTP servers. Not asked yet by this version
        */
       servers?: string[]
       maxSkewSeconds: number
+      /**
+       * What follows beyond maxSkewSeconds. HoldBeat is not acted on yet by this version; it reports.
+       */
       onSkew: 'Report' | 'HoldBeat'
     }
+    /**
+     * Stalled and idle queues. Not acted on yet by this version.
+     */
     patrol: {
       idleQueueSeconds: number
       stalledSeconds: number
@@ -309,6 +315,10 @@ export interface TaskQueueBody {
        */
       state?: string
       pod?: string
+      /**
+       * The image of a Celery or Command beat, kept while another is not proven by a worker.
+       */
+      image?: string
       /**
        * How often the Pod was made anew in a row without staying up.
        */

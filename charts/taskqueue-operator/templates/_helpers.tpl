@@ -23,7 +23,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "taskqueue-operator.rules" -}}
 - apiGroups: [taskqueue.dev]
   resources: [taskqueues]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [taskqueue.dev]
   resources: [taskqueues/status]
   verbs: [patch]

@@ -25,8 +25,8 @@ export interface DesiredPod extends KubeObject {
 /** `appImage` is the image of a Celery or Command beat, which may lag behind the spec's (see index.ts). */
 export function beatPod(queue: TaskQueue, beat: BeatSpec, appImage: string, inputs: OperatorInputs): DesiredPod {
   const build = (images: OperatorInputs): V1PodTemplateSpec => template(queue, beat, appImage, images)
-  // The operator's own images are left out of the hash: its upgrade must roll nobody's beat.
-  const meaning = build({ ...inputs, operatorImage: '', companionImage: '' })
+  // What the operator brings in itself is left out of the hash: its upgrade must roll nobody's beat.
+  const meaning = build({ operatorImage: '', companionImage: '' })
   const hash = createHash('sha256').update(JSON.stringify(meaning)).digest('hex').slice(0, 16)
   const { metadata, spec } = build(inputs)
   const base = childMetadata(queue, names.beatPod(queue), metadata?.labels ?? {})

@@ -4,7 +4,7 @@ import type { LiveConfigMap } from '../objects.ts'
 import type { BeatSpec, TaskQueue } from '../taskqueue.ts'
 import { beatPod, type DesiredPod } from './beat.ts'
 import type { Observed } from './inputs.ts'
-import { refusals } from './refusals.ts'
+import { refusals, securityRefusals } from './refusals.ts'
 import { checkSchedules, schedulesConfigMap } from './schedules.ts'
 import { beatVolumeClaim, type DesiredVolumeClaim } from './volume.ts'
 import { workerDeployment, type DesiredDeployment } from './worker.ts'
@@ -23,22 +23,41 @@ export interface Desired {
 }
 
 export function desiredOf(queue: TaskQueue, observed: Observed): Desired {
-  const workers = queue.spec.workers ?? []
   const beat = queue.spec.beat
-  const templateProblems = [
-    ...refusals(queue.spec.podTemplate, 'spec.podTemplate', observed),
+  const overlayProblems = overlayRefusals(queue, observed)
+  const built = overlayProblems.length === 0 ? desiredPods(queue, observed) : { deployments: [] }
+  const templateProblems = overlayProblems.length === 0 ? podRefusals(built, observed) : overlayProblems
+  return {
+    scheduleProblems: [],
+    ...(beat ? desiredSchedules(queue, beat, observed) : {}),
+    ...(beat ? { volumeClaim: beatVolumeClaim(queue, beat) } : {}),
+    ...(templateProblems.length === 0 ? built : { deployments: [] }),
+    templateProblems,
+  }
+}
+
+function overlayRefusals(queue: TaskQueue, observed: Observed): string[] {
+  const { workers = [], beat, podTemplate } = queue.spec
+  return [
+    ...refusals(podTemplate, 'spec.podTemplate', observed),
     ...workers.flatMap((pool) => refusals(pool.podTemplate, `spec.workers["${pool.name}"].podTemplate`, observed)),
     ...refusals(beat?.podTemplate, 'spec.beat.podTemplate', observed),
   ]
-  const accepted = templateProblems.length === 0
+}
+
+type DesiredPods = Pick<Desired, 'deployments' | 'beat' | 'beatImageWaiting'>
+
+function desiredPods(queue: TaskQueue, observed: Observed): DesiredPods {
+  const { workers = [], beat, suspend } = queue.spec
   return {
-    deployments: accepted ? workers.map((pool) => workerDeployment(queue, pool, observed)) : [],
-    scheduleProblems: [],
-    templateProblems,
-    ...(beat ? desiredSchedules(queue, beat, observed) : {}),
-    ...(beat ? { volumeClaim: beatVolumeClaim(queue, beat) } : {}),
-    ...(beat && accepted && !queue.spec.suspend ? desiredBeat(queue, beat, observed) : {}),
+    deployments: workers.map((pool) => workerDeployment(queue, pool, observed)),
+    ...(beat && !suspend ? desiredBeat(queue, beat, observed) : {}),
   }
+}
+
+function podRefusals({ deployments, beat }: DesiredPods, observed: Observed): string[] {
+  const workers = deployments.map(({ metadata, spec }) => ({ name: metadata.name, spec: spec.template.spec }))
+  return securityRefusals([...workers, ...(beat ? [{ name: beat.metadata.name, spec: beat.spec }] : [])], observed)
 }
 
 /** Schedules that can't all be read leave the ones that are out there in force. */
@@ -50,16 +69,19 @@ function desiredSchedules(queue: TaskQueue, beat: BeatSpec, observed: Observed):
   return { schedules: kept ? { ...built, data: kept } : built, scheduleProblems: problems }
 }
 
-function desiredBeat(queue: TaskQueue, beat: BeatSpec, observed: Observed): Partial<Desired> {
+function desiredBeat(queue: TaskQueue, beat: BeatSpec, observed: Observed): Omit<DesiredPods, 'deployments'> {
   const wanted = beat.image ?? queue.spec.image ?? ''
-  const provable = (queue.spec.workers ?? []).length > 0 && beat.image === undefined
-  const image = beatImage(wanted, provable, observed)
+  const provable = observed.workersWanted && beat.image === undefined
+  const image = provenImage(wanted, provable, observed)
   const waits = image !== wanted && beat.scheduler !== 'Declared'
   return { beat: beatPod(queue, beat, image, observed), ...(waits ? { beatImageWaiting: wanted } : {}) }
 }
 
-/** A bad image must never cost a healthy beat: it moves only to an image on which a worker ran Ready, when there are workers. */
-function beatImage(wanted: string, provable: boolean, observed: Observed): string {
+/**
+ * A bad image must never cost a healthy beat: it moves only to an image on which a worker ran Ready, when there are workers, and
+ * keeps its last one also when the Pod itself is gone.
+ */
+function provenImage(wanted: string, provable: boolean, observed: Observed): string {
   if (!provable || observed.beatImage === undefined || observed.provenImages.has(wanted)) return wanted
   return observed.beatImage
 }

@@ -21,7 +21,9 @@ export interface OverlayPolicy {
 export interface Observed extends OperatorInputs, OverlayPolicy {
   /** Images on which a worker pod is or was Ready: a Celery or Command beat moves to no other. */
   provenImages: ReadonlySet<string>
-  /** The image of the beat container that runs now. */
+  /** Whether any worker pod is wanted: without one, no image can be proven. */
+  workersWanted: boolean
+  /** The image that a Celery or Command beat was last given (status.beat.image). */
   beatImage?: string
   /** The schedules that are out there; kept as they are while the spec's can't be read. */
   schedules?: LiveConfigMap

@@ -54,11 +54,15 @@ export function workerDeployment(queue: TaskQueue, pool: WorkerPool, inputs: Ope
   }
 }
 
-/** The same Deployment with another companion image; itself when there is none to change. */
-export function withCompanionImage(deployment: DesiredDeployment, image: string | undefined): DesiredDeployment {
+/** The same Deployment with the image of another companion; itself when there is none to change. */
+export function withCompanion(
+  deployment: DesiredDeployment,
+  other: Pick<V1Container, 'image' | 'imagePullPolicy'> | undefined,
+): DesiredDeployment {
   const { template } = deployment.spec
-  if (image === undefined || !template.spec?.initContainers) return deployment
-  const initContainers = template.spec.initContainers.map((c) => (c.name === COMPANION ? { ...c, image } : c))
+  if (!other || !template.spec?.initContainers) return deployment
+  const kept = { image: other.image ?? '', ...(other.imagePullPolicy && { imagePullPolicy: other.imagePullPolicy }) }
+  const initContainers = template.spec.initContainers.map((c) => (c.name === COMPANION ? { ...c, ...kept } : c))
   const spec = { ...template.spec, initContainers }
   return { ...deployment, spec: { ...deployment.spec, template: { ...template, spec } } }
 }

@@ -1,7 +1,7 @@
 // Looks at every TaskQueue's broker, each in a loop of its own so that one that hangs delays no other: depths of its queues and the
 // presence of its pods. Tells the controller only when something changed. Not status: that is status.ts.
 
-import { presenceKey } from '@taskqueue/runtime/broker'
+import { BrokerError, presenceKey } from '@taskqueue/runtime/broker'
 import type { Clock } from '../clock.ts'
 import { messageOf } from '../errors.ts'
 import { keyOf } from '../objects.ts'
@@ -45,6 +45,7 @@ export class BrokerInspector {
   readonly #options: InspectorOptions
   readonly #links = new BrokerLinks()
   readonly #followed = new Map<string, Followed>()
+  #loops = 0
 
   constructor(
     readSecret: ReadSecret,
@@ -68,7 +69,8 @@ export class BrokerInspector {
     known?.stop.abort()
     const followed: Followed = { target: text, stop: new AbortController(), latest: known?.latest }
     this.#followed.set(key, followed)
-    void this.#loop(key, target, followed)
+    // A name of its own for each loop: one that ends late must not give up the connection of its successor.
+    void this.#loop(key, `${key}#${++this.#loops}`, target, followed)
   }
 
   latest(key: string): BrokerObservation | undefined {
@@ -85,7 +87,7 @@ export class BrokerInspector {
     this.#links.closeAll()
   }
 
-  async #loop(key: string, target: Target, followed: Followed): Promise<void> {
+  async #loop(key: string, user: string, target: Target, followed: Followed): Promise<void> {
     const { signal } = followed.stop
     const freshness = new Freshness()
     let url: { value: string; at: number } | undefined
@@ -95,11 +97,11 @@ export class BrokerInspector {
       let observation: BrokerObservation
       if (url === undefined || stale || failures > 0) {
         const found = await this.#url(target)
-        if (url && url.value !== found.url) this.#links.release(url.value, key)
+        if (url && url.value !== found.url) this.#links.release(url.value, user)
         url = found.url === undefined ? undefined : { value: found.url, at: this.#clock.monotonic() }
-        observation = found.url === undefined ? found.problem : await this.#look(key, found.url, target, freshness)
+        observation = found.url === undefined ? found.problem : await this.#look(user, found.url, target, freshness)
       } else {
-        observation = await this.#look(key, url.value, target, freshness)
+        observation = await this.#look(user, url.value, target, freshness)
       }
       if (followed.stop.signal.aborted) break
       failures = observation.reachable ? 0 : failures + 1
@@ -109,7 +111,7 @@ export class BrokerInspector {
       }
       await this.#clock.sleep(this.#pause(failures), signal)
     }
-    if (url) this.#links.release(url.value, key)
+    if (url) this.#links.release(url.value, user)
   }
 
   #pause(failures: number): number {
@@ -139,9 +141,9 @@ export class BrokerInspector {
     }
   }
 
-  async #look(key: string, url: string, target: Target, freshness: Freshness): Promise<BrokerObservation> {
+  async #look(user: string, url: string, target: Target, freshness: Freshness): Promise<BrokerObservation> {
     try {
-      const connection = await this.#links.open(url, key)
+      const connection = await this.#links.open(url, user)
       const [depth, presence] = await Promise.all([
         connection.depth(target.queues),
         connection.readPresence(presenceKey(target)),
@@ -164,7 +166,8 @@ export class BrokerInspector {
       }
     } catch (error) {
       this.#links.drop(url)
-      return { reachable: false, reason: 'Unreachable', message: `${messageOf(error)}.`.replace(/\.\.$/, '.') }
+      const reason = error instanceof BrokerError && error.code === 'BrokerUrlInvalid' ? 'UrlInvalid' : 'Unreachable'
+      return { reachable: false, reason, message: `${messageOf(error)}.`.replace(/\.\.$/, '.') }
     }
   }
 }

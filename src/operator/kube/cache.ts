@@ -4,9 +4,14 @@
 import { keyOf, type KubeObject, type ObjectKey } from '../objects.ts'
 import type { WatchSink } from './watch.ts'
 
+/** Answers come within seconds: so many deletions later there is none to be feared. */
+const MAX_GONE = 10_000
+
 export class Cache<T extends KubeObject> implements WatchSink<T> {
   readonly #objects = new Map<ObjectKey, T>()
   readonly #byOwner = new Map<ObjectKey, Set<ObjectKey>>()
+  /** The UIDs of objects that went, with the version at which they did: an answer to an earlier write may come later. */
+  readonly #gone = new Map<string, string>()
   readonly #ownerOf: (object: T) => ObjectKey | undefined
   readonly #onChange: (owner: ObjectKey) => void
 
@@ -35,12 +40,12 @@ export class Cache<T extends KubeObject> implements WatchSink<T> {
     return [...(this.#byOwner.get(owner) ?? [])].flatMap((key) => this.#objects.get(key) ?? [])
   }
 
-  /** Takes a whole list of one namespace, or of all for an empty name. */
-  replace(objects: T[], namespace: string): void {
+  /** Takes a whole list of one namespace, or of all for an empty name. `version` is the list's own. */
+  replace(objects: T[], namespace: string, version: string): void {
     const seen = new Set(objects.map(keyOf))
     for (const [key, object] of this.#objects) {
       const listed = namespace === '' || object.metadata.namespace === namespace
-      if (listed && !seen.has(key)) this.remove(object)
+      if (listed && !seen.has(key)) this.remove(at(object, version))
     }
     for (const object of objects) {
       const known = this.#objects.get(keyOf(object))
@@ -52,6 +57,8 @@ export class Cache<T extends KubeObject> implements WatchSink<T> {
     const key = keyOf(object)
     const before = this.#objects.get(key)
     if (before && isOlder(object, before)) return
+    const wentAt = this.#gone.get(object.metadata.uid ?? '')
+    if (wentAt !== undefined && !isOlder(at(object, wentAt), object)) return
     const ownerBefore = before && this.#ownerOf(before)
     const owner = this.#ownerOf(object)
     this.#objects.set(key, object)
@@ -69,11 +76,24 @@ export class Cache<T extends KubeObject> implements WatchSink<T> {
   remove(object: T): void {
     const key = keyOf(object)
     const known = this.#objects.get(key)
+    this.#remember(object)
+    // The watch may tell of the end of one object when another of its name is known already.
+    if (known && object.metadata.uid !== known.metadata.uid) return
     this.#objects.delete(key)
     const owner = this.#ownerOf(known ?? object)
     if (owner === undefined) return
     this.#unlink(owner, key)
     this.#onChange(owner)
+  }
+
+  #remember({ metadata: { uid, resourceVersion } }: T): void {
+    if (uid === undefined || resourceVersion === undefined) return
+    this.#gone.set(uid, resourceVersion)
+    if (this.#gone.size <= MAX_GONE) return
+    for (const oldest of this.#gone.keys()) {
+      this.#gone.delete(oldest)
+      break
+    }
   }
 
   #unlink(owner: ObjectKey, key: ObjectKey): void {
@@ -91,4 +111,8 @@ function isOlder(object: KubeObject, than: KubeObject): boolean {
   const [a, b] = [object.metadata.resourceVersion ?? '', than.metadata.resourceVersion ?? '']
   if (object.metadata.uid !== than.metadata.uid || !/^\d+$/.test(a) || !/^\d+$/.test(b)) return false
   return BigInt(a) < BigInt(b)
+}
+
+function at<T extends KubeObject>(object: T, resourceVersion: string): T {
+  return { ...object, metadata: { ...object.metadata, resourceVersion } }
 }

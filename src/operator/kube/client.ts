@@ -102,6 +102,12 @@ export class KubeClient {
     })) as T
   }
 
+  /** What the API server would make of a new object: validated, admitted and not stored. */
+  async tryCreate(object: KubeObject): Promise<void> {
+    const path = pathOf(resourceOf(object.kind), object.metadata.namespace)
+    await this.json('POST', path, { query: { dryRun: 'All' }, body: object })
+  }
+
   /** Replaces the object; its resourceVersion, when given, must be the live one. */
   async replace<T extends KubeObject>(object: T, fieldManager: string, signal?: AbortSignal): Promise<T> {
     const path = pathOf(resourceOf(object.kind), object.metadata.namespace, object.metadata.name)
@@ -110,13 +116,22 @@ export class KubeClient {
 
   /** Server-side apply, taking over fields from whoever has them. */
   async apply<T extends KubeObject>(object: KubeObject, fieldManager: string, subresource?: string): Promise<T> {
+    return this.#apply<T>(object, { fieldManager, force: 'true' }, subresource)
+  }
+
+  /** What the object would be after an apply; nothing is stored. */
+  async tryApply<T extends KubeObject>(object: T, fieldManager: string): Promise<T> {
+    return this.#apply<T>(object, { fieldManager, force: 'true', dryRun: 'All' })
+  }
+
+  async #apply<T extends KubeObject>(
+    object: KubeObject,
+    query: Record<string, string>,
+    subresource?: string,
+  ): Promise<T> {
     const kind = subresource === 'scale' ? 'Deployment' : object.kind
     const path = pathOf(resourceOf(kind), object.metadata.namespace, object.metadata.name, subresource)
-    return (await this.json('PATCH', path, {
-      query: { fieldManager, force: 'true' },
-      body: object,
-      contentType: 'application/apply-patch+yaml',
-    })) as T
+    return (await this.json('PATCH', path, { query, body: object, contentType: 'application/apply-patch+yaml' })) as T
   }
 
   /** Changes some fields of an object that server-side apply can't be used for: a Pod's labels and annotations. */
@@ -134,14 +149,26 @@ export class KubeClient {
     })) as T
   }
 
-  /** Deletes; an object that is gone already is no error. */
-  async delete(resource: Resource, namespace: string, name: string, options: DeleteOptions = {}): Promise<void> {
+  /**
+   * Deletes. Resolves with the object as it is while it still ends, and with undefined when it is gone: also when it was gone
+   * already, which is no error.
+   */
+  async delete<T extends KubeObject>(
+    resource: Resource,
+    namespace: string,
+    name: string,
+    options: DeleteOptions = {},
+  ): Promise<T | undefined> {
     const body: Record<string, unknown> = { propagationPolicy: options.propagation ?? 'Background' }
     if (options.uid !== undefined) body.preconditions = { uid: options.uid }
     try {
-      await this.json('DELETE', pathOf(resource, namespace, name), { body })
+      const answer = (await this.json('DELETE', pathOf(resource, namespace, name), { body })) as T
+      const { deletionTimestamp, deletionGracePeriodSeconds } = answer.metadata
+      const ends = answer.kind === resource.kind && deletionTimestamp !== undefined && deletionGracePeriodSeconds !== 0
+      return ends ? answer : undefined
     } catch (error) {
       if (!isNotFound(error)) throw error
+      return undefined
     }
   }
 

@@ -7,9 +7,12 @@ import type { KubeObject } from '../objects.ts'
 import type { KubeClient } from './client.ts'
 import { pathOf, type Resource } from './resources.ts'
 
-/** Where the objects go. `replace` is the whole truth of a namespace ('' for all) after a list; the others are single changes. */
+/**
+ * Where the objects go. `replace` is the whole truth of a namespace ('' for all) at the list's version; the others are single
+ * changes.
+ */
 export interface WatchSink<T extends KubeObject> {
-  replace(objects: T[], namespace: string): void
+  replace(objects: T[], namespace: string, version: string): void
   upsert(object: T): void
   remove(object: T): void
 }
@@ -31,6 +34,8 @@ export interface WatchOptions {
 
 const DEFAULTS: WatchOptions = { timeoutSeconds: 420, inactivityMs: 75_000, maxBackoffMs: 30_000 }
 const PAGE = '500'
+/** So many failures in a row, and the truth is listed anew. */
+const RELIST_AFTER = 5
 
 interface WatchEvent {
   type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK' | 'ERROR'
@@ -90,8 +95,10 @@ export class Watch<T extends KubeObject> {
         if (signal.aborted) return
         failures++
         // A list that is refused or a watch that breaks says nothing about the objects: the cache stays as it is.
-        if (error instanceof ResourceVersionExpired) version = undefined
-        else this.#onTrouble(`${this.#target.resource.plural}: ${messageOf(error)}`)
+        const expired = error instanceof ResourceVersionExpired
+        // A server restored from a backup, or a version that it can't read, may refuse the same watch for ever.
+        if (expired || failures % RELIST_AFTER === 0) version = undefined
+        if (!expired) this.#onTrouble(`${this.#target.resource.plural}: ${messageOf(error)}`)
         await this.#rest(Math.min(this.#options.maxBackoffMs, 250 * 2 ** Math.min(failures, 10)), signal)
       }
     }
@@ -116,7 +123,7 @@ export class Watch<T extends KubeObject> {
       for (const item of page.items) objects.push({ ...item, apiVersion, kind })
       next = page.metadata.continue ?? ''
       if (next === '') {
-        this.#sink.replace(objects, this.#target.namespace)
+        this.#sink.replace(objects, this.#target.namespace, page.metadata.resourceVersion)
         this.#synced.resolve(undefined)
         return page.metadata.resourceVersion
       }

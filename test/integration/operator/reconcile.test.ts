@@ -236,6 +236,22 @@ describe('a changed spec', () => {
     expect((await plane.get(deployments, 'timed-default')).metadata.generation).toBe(deployment.metadata.generation)
   })
 
+  it('of suspend writes down the number of an HPA before it makes it 0', async () => {
+    await plane.create({ name: 'counted', spec: spec({ workers: [{ name: 'hpa' }] }) })
+    await eventually(() => plane.get(deployments, 'counted-hpa'))
+    await plane.client.mergePatch(deployments, 'demo', 'counted-hpa', { spec: { replicas: 6 } }, 'hpa')
+    await settled('counted')
+    const before = writesAbout('counted').length
+    await plane.patch('counted', { suspend: true })
+    const replicas = async (): Promise<number | undefined> =>
+      (await plane.get<LiveDeployment>(deployments, 'counted-hpa')).spec.replicas
+    await eventually(async () => expect(await replicas()).toBe(0))
+    const [first, second] = writesAbout('counted').slice(before)
+    expect([first, second]).toEqual(['patch taskqueues/counted/status', 'patch deployments/counted-hpa/scale'])
+    await plane.patch('counted', { suspend: false })
+    await eventually(async () => expect(await replicas()).toBe(6))
+  })
+
   it('of suspend goes to no pods and back to as many as there were', async () => {
     await plane.create({ name: 'paused', spec: spec({ beat: {} }) })
     await settled('paused')
@@ -278,6 +294,45 @@ describe('bad input that CEL can not see', () => {
     expect((await plane.get<LiveDeployment>(deployments, 'hostile-default')).spec.template.spec).not.toHaveProperty(
       'hostNetwork',
     )
+  })
+
+  it('becomes a condition for a beat that the API server refuses, and the one that runs goes on', async () => {
+    await plane.create({ name: 'typo', spec: spec({ beat: {} }) })
+    await settled('typo')
+    const pod = await plane.get<LivePod>(pods, 'typo-beat')
+    await plane.patch('typo', { beat: { resources: { requests: { memory: '64MiB' } } } })
+    const condition = await plane.condition('typo', 'Ready', 'False', 'ApplyRefused')
+    expect(condition.message).toMatch(/64MiB|quantit/)
+    await settled('typo')
+    expect((await plane.get<LivePod>(pods, 'typo-beat')).metadata.uid).toBe(pod.metadata.uid)
+    await plane.patch('typo', { beat: { resources: { requests: { memory: '64Mi' } } } })
+    await eventually(async () => {
+      const next = await plane.get<LivePod>(pods, 'typo-beat')
+      expect(next.metadata.uid).not.toBe(pod.metadata.uid)
+    })
+  })
+
+  it('becomes a condition for hundreds of cron lines at once', async () => {
+    const schedules = Array.from({ length: 400 }, (_, n) => ({ name: `s${n}`, task: 't', cron: `99 * * * ${n}` }))
+    await plane.create({ name: 'many', spec: spec({ beat: { schedules } }) })
+    const condition = await plane.condition('many', 'SchedulesOnTime', 'False', 'ScheduleInvalid')
+    expect(condition.message).toContain('And 390 more.')
+  })
+
+  it('becomes a condition for lists in a podTemplate that are none', async () => {
+    const podTemplate = { spec: { initContainers: 'x', containers: [null], volumes: null } }
+    await plane.create({ name: 'shapeless', spec: spec({ podTemplate }) })
+    const condition = await plane.condition('shapeless', 'Ready', 'False', 'PodTemplateRefused')
+    expect(condition.message).toContain('initContainers must be a list')
+  })
+
+  it('does not keep a TaskQueue from being suspended', async () => {
+    await plane.create({ name: 'stopped', spec: spec({ beat: {} }) })
+    await settled('stopped')
+    await plane.patch('stopped', { suspend: true, podTemplate: { spec: { hostNetwork: true } } })
+    await gone(() => plane.client.get(pods, 'demo', 'stopped-beat'))
+    await plane.condition('stopped', 'Suspended', 'True')
+    expect((await plane.get<LiveDeployment>(deployments, 'stopped-default')).spec.replicas).toBe(0)
   })
 
   it('becomes a condition for a template that the API server refuses', async () => {
@@ -390,7 +445,55 @@ describe('autoscale', () => {
   })
 })
 
+describe('autoscale that has nothing to do', () => {
+  it('goes down by itself once the cooldown is over', async () => {
+    await redis.client.lpush('brief', '{}')
+    const autoscale = { maxReplicas: 3, backlogPerReplica: 1, cooldownSeconds: 3 }
+    await plane.create({ name: 'brief', spec: spec({ workers: [{ name: 'auto', queues: ['brief'], autoscale }] }) })
+    const replicas = async (): Promise<number | undefined> =>
+      (await plane.get<LiveDeployment>(deployments, 'brief-auto')).spec.replicas
+    await eventually(async () => expect(await replicas()).toBe(1))
+    await redis.client.del('brief')
+    // Nothing changes any more that would wake the reconcile: it has to ask to be called again.
+    await eventually(async () => expect(await replicas()).toBe(0), 30_000)
+  })
+})
+
+describe('the image of a Celery beat', () => {
+  it('stays the proven one when the Pod is gone, and when beat was Declared before', async () => {
+    const celery = { engine: 'Celery', app: 'shop', beat: { scheduler: 'Celery' } }
+    await plane.create({ name: 'proven', spec: spec(celery) })
+    const image = async (): Promise<string | undefined> =>
+      (await plane.get<LivePod>(pods, 'proven-beat')).spec.containers.find((c) => c.name === 'beat')?.image
+    await eventually(async () => expect(await image()).toBe('registry.example/app:1'))
+    await settled('proven')
+    await plane.patch('proven', { image: 'registry.example/app:2', beat: { resources: { requests: { cpu: '10m' } } } })
+    await settled('proven')
+    await plane.client.delete(pods, 'demo', 'proven-beat')
+    await settled('proven')
+    expect(await image()).toBe('registry.example/app:1')
+    await plane.patch('proven', { beat: { scheduler: 'Declared' } })
+    await settled('proven')
+    await plane.patch('proven', { beat: { scheduler: 'Celery' } })
+    await settled('proven')
+    expect(await image()).toBe('registry.example/app:2')
+  })
+})
+
 describe('the operator', () => {
+  it('rolls nobody over quantities that the API server writes in its own way', async () => {
+    const podTemplate = { spec: { volumes: [{ name: 'scratch', emptyDir: { sizeLimit: '1024Mi' } }] } }
+    const resources = { requests: { memory: '1024Mi', cpu: '1000m' }, limits: { memory: '2048Mi' } }
+    const workers = [{ name: 'default', replicas: 1, resources }]
+    await plane.create({ name: 'normal', spec: spec({ podTemplate, workers }) })
+    await settled('normal')
+    const before = await plane.get(deployments, 'normal-default')
+    await plane.stopOperator()
+    plane.startOperator('registry.example/operator:3')
+    expect(await writesIn('normal', 4_000)).toEqual([])
+    expect((await plane.get(deployments, 'normal-default')).metadata.generation).toBe(before.metadata.generation)
+  })
+
   it('of a new version rolls nobody, and one that starts again writes nothing', async () => {
     await plane.create({ name: 'upgraded', spec: spec({ beat: {} }) })
     await settled('upgraded')

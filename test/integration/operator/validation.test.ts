@@ -39,6 +39,11 @@ const refused: [string, Spec, RegExp][] = [
   ['no broker', without('broker'), /spec\.broker: Required value/],
   ['a broker without a URL', { ...good, broker: {} }, /exactly one of url .* and urlFrom/],
   ['a password in the URL', { ...good, broker: { url: 'redis://:pw@h:6379/0' } }, /belongs into a Secret/],
+  ['a password in the query', { ...good, broker: { url: 'redis://h:6379/0?password=pw' } }, /belongs into a Secret/],
+  ['a blank in the URL', { ...good, broker: { url: 'redis://h h:6379/0' } }, /redis:\/\/host:port\/db/],
+  ['a blank in the image', { ...good, image: 'a b' }, /should match/],
+  ['a default queue with a comma', { ...good, taskDefaults: { queue: 'a,b' } }, /should match/],
+  ['an empty word in a command', beat({ scheduler: 'Command', command: [''] }), /at least 1/],
   ['another kind of broker', { ...good, broker: { url: 'amqp://h' } }, /redis:\/\/host:port\/db/],
   [
     'a tiny visibility timeout',

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { autoscale } from '../../../src/operator/autoscale.ts'
+import { autoscale, STEP_MS, type Load } from '../../../src/operator/autoscale.ts'
 
 const spec = { minReplicas: 0, maxReplicas: 20, backlogPerReplica: 50, cooldownSeconds: 300 }
 const cold = 300_000
+const decide = (changes: Partial<typeof spec>, current: number, load: Load | undefined, millisSinceNeeded = 0) =>
+  autoscale({ ...spec, ...changes }, current, load, { millisSinceNeeded, millisSinceStep: Number.POSITIVE_INFINITY })
 
 describe('autoscale', () => {
   it.each([
@@ -12,30 +14,43 @@ describe('autoscale', () => {
     ['by at most as many as there are', 8, { waiting: 5000, inFlight: 0 }, 16],
     ['never beyond maxReplicas', 16, { waiting: 5000, inFlight: 0 }, 20],
   ])('goes up at once %s', (_, current, load, wanted) => {
-    expect(autoscale(spec, current, load, 0).replicas).toBe(wanted)
+    expect(decide({}, current, load).replicas).toBe(wanted)
   })
 
-  it('goes down only after the cooldown', () => {
-    expect(autoscale(spec, 4, { waiting: 0, inFlight: 0 }, cold - 1).replicas).toBe(4)
-    expect(autoscale(spec, 4, { waiting: 0, inFlight: 0 }, cold).replicas).toBe(0)
+  it('takes the next step only after a while, however often it is asked', () => {
+    const load = { waiting: 5000, inFlight: 0 }
+    expect(decide({}, 2, load)).toMatchObject({ replicas: 6, againMs: STEP_MS })
+    const soon = autoscale(spec, 6, load, { millisSinceNeeded: 0, millisSinceStep: 1000 })
+    expect(soon).toMatchObject({ replicas: 6, needed: true, againMs: STEP_MS - 1000 })
+    expect(autoscale(spec, 6, load, { millisSinceNeeded: 0, millisSinceStep: STEP_MS }).replicas).toBe(12)
+  })
+
+  it('reaches minReplicas in one step', () => {
+    const early = { millisSinceNeeded: 0, millisSinceStep: 0 }
+    expect(autoscale({ ...spec, minReplicas: 10 }, 1, { waiting: 0, inFlight: 0 }, early).replicas).toBe(10)
+  })
+
+  it('goes down only after the cooldown, and asks to be called again then', () => {
+    expect(decide({}, 4, { waiting: 0, inFlight: 0 }, cold - 1)).toMatchObject({ replicas: 4, againMs: 1 })
+    expect(decide({}, 4, { waiting: 0, inFlight: 0 }, cold).replicas).toBe(0)
   })
 
   it('stops no pod while a task is in flight', () => {
-    expect(autoscale(spec, 4, { waiting: 0, inFlight: 1 }, cold).replicas).toBe(4)
+    expect(decide({}, 4, { waiting: 0, inFlight: 1 }, cold).replicas).toBe(4)
   })
 
   it('keeps minReplicas', () => {
-    expect(autoscale({ ...spec, minReplicas: 2 }, 4, { waiting: 0, inFlight: 0 }, cold).replicas).toBe(2)
-    expect(autoscale({ ...spec, minReplicas: 2 }, 0, { waiting: 0, inFlight: 0 }, 0).replicas).toBe(2)
+    expect(decide({ minReplicas: 2 }, 4, { waiting: 0, inFlight: 0 }, cold).replicas).toBe(2)
+    expect(decide({ minReplicas: 2 }, 0, { waiting: 0, inFlight: 0 }, 0).replicas).toBe(2)
   })
 
   it('holds the number while the broker can not be asked, and says so', () => {
-    const decision = autoscale(spec, 7, undefined, cold)
+    const decision = decide({}, 7, undefined, cold)
     expect(decision).toMatchObject({ replicas: 7, needed: true })
     expect(decision.why).toContain('can not be asked')
   })
 
   it('obeys a lowered maxReplicas at once', () => {
-    expect(autoscale({ ...spec, maxReplicas: 3 }, 7, { waiting: 0, inFlight: 9 }, 0).replicas).toBe(3)
+    expect(decide({ maxReplicas: 3 }, 7, { waiting: 0, inFlight: 9 }, 0).replicas).toBe(3)
   })
 })

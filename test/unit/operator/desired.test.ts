@@ -11,6 +11,7 @@ const observed: Observed = {
   imagePullPolicy: 'IfNotPresent',
   allowPrivilegedPods: false,
   provenImages: new Set(),
+  workersWanted: true,
 }
 const first = <T>(list: readonly T[] | undefined): T => {
   const item = list?.[0]
@@ -157,6 +158,9 @@ describe('beat', () => {
     expect(waiting.beatImageWaiting).toBe('app:2')
     const proven = desiredOf(queue, { ...observed, beatImage: 'app:1', provenImages: new Set(['app:2']) })
     expect(first(proven.beat?.spec.containers).image).toBe('app:2')
+    // No pod is wanted that could ever prove it.
+    const alone = desiredOf(queue, { ...observed, beatImage: 'app:1', workersWanted: false })
+    expect(first(alone.beat?.spec.containers).image).toBe('app:2')
   })
 })
 
@@ -209,6 +213,31 @@ describe('a podTemplate that is refused', () => {
     ['restartPolicy', { restartPolicy: 'Never' }],
     ['terminationGracePeriodSeconds', { terminationGracePeriodSeconds: 1 }],
     ['hostNetwork', { hostNetwork: true }],
+    ['hostPort', { containers: [{ name: 'worker', ports: [{ containerPort: 80, hostPort: 80 }] }] }],
+    ['nfs', { volumes: [{ name: 'x', nfs: { server: 'x', path: '/' } }] }],
+    ['sysctls', { securityContext: { sysctls: [{ name: 'kernel.msgmax', value: '1' }] } }],
+    ['appArmorProfile', { securityContext: { appArmorProfile: { type: 'Unconfined' } } }],
+    ['seLinuxOptions', { securityContext: { seLinuxOptions: { type: 'spc_t' } } }],
+    ['runAsNonRoot', { containers: [{ name: 'worker', securityContext: { runAsNonRoot: false } }] }],
+    ['capabilities.drop', { containers: [{ name: 'worker', securityContext: { capabilities: { drop: [] } } }] }],
+    ['capabilities.drop', { containers: [{ name: 'worker', securityContext: { capabilities: null } }] }],
+    [
+      'allowPrivilegeEscalation',
+      { containers: [{ name: 'worker', securityContext: { allowPrivilegeEscalation: null } }] },
+    ],
+    ['NET_ADMIN', { containers: [{ name: 'worker', securityContext: { capabilities: { add: ['NET_ADMIN'] } } }] }],
+    ['procMount', { containers: [{ name: 'worker', securityContext: { procMount: 'Unmasked' } }] }],
+    [
+      'probe or hook',
+      { containers: [{ name: 'worker', livenessProbe: { httpGet: { host: '169.254.169.254', port: 80 } } }] },
+    ],
+    ['automountServiceAccountToken', { automountServiceAccountToken: true }],
+    ['service account', { volumes: [{ name: 'x', projected: { sources: [{ serviceAccountToken: { path: 't' } }] } }] }],
+    ['hostUsers', { hostUsers: true }],
+    ['initContainers must be a list', { initContainers: null }],
+    ['initContainers must be a list', { initContainers: 'x' }],
+    ['containers must be a list', { containers: [null] }],
+    ['env must be a list', { containers: [{ name: 'worker', env: [{ value: 'nameless' }] }] }],
     ['serviceAccountName', { serviceAccountName: 'admin' }],
     ['hostPath', { volumes: [{ name: 'x', hostPath: { path: '/' } }] }],
     ['securityContext', { containers: [{ name: 'worker', securityContext: { privileged: true } }] }],
@@ -219,6 +248,33 @@ describe('a podTemplate that is refused', () => {
     const problems = refused(spec)
     expect(problems).toHaveLength(1)
     expect(problems[0]).toContain(word)
+  })
+
+  it('judges the whole pod: an extra container, and a context that was removed', () => {
+    const extra = refused({ containers: [{ name: 'extra', image: 'x' }] })
+    expect(extra.join()).toContain('containers["extra"].securityContext.allowPrivilegeEscalation must be false')
+    const bare = refused({ securityContext: null })
+    expect(bare.join()).toMatch(/containers\["worker"\].*runAsNonRoot must be true/)
+    expect(bare.join()).toMatch(/initContainers\["companion"\].*seccompProfile/)
+  })
+
+  it('is told once for all pods that it is in', () => {
+    const pools = [0, 1, 2].map((n) => ({ ...first(taskQueue().spec.workers), name: `p${n}` }))
+    const queue = taskQueue({ workers: pools, beat: beat(), podTemplate: { spec: { hostPID: true } } })
+    const problems = desiredOf(queue, observed).templateProblems
+    expect(problems).toHaveLength(1)
+    expect(problems[0]).toContain('orders-p0, orders-p1, orders-p2, orders-beat')
+  })
+
+  it('accepts what a restricted pod may have, whatever its keys are called', () => {
+    const spec = {
+      nodeSelector: { env: 'prod', ports: 'x' },
+      securityContext: { runAsUser: 1000 },
+      volumes: [{ name: 'x', emptyDir: { sizeLimit: '1Gi' } }],
+      containers: [{ name: 'worker', env: [{ name: 'A', value: 'b' }], constructor: 'x' }],
+      tolerations: [{ key: 'x' }],
+    }
+    expect(refused(spec)).toEqual([])
   })
 
   it('tears nothing down', () => {

@@ -3,7 +3,8 @@ import { desiredOf } from '../../../src/operator/desired/index.ts'
 import type { BrokerObservation, PodPresence } from '../../../src/operator/inspect/observation.ts'
 import type { Condition, LiveDeployment, LivePod } from '../../../src/operator/objects.ts'
 import { schedulesHash } from '../../../src/operator/desired/schedules.ts'
-import { statusOf, type Situation } from '../../../src/operator/status.ts'
+import type { Situation } from '../../../src/operator/situation.ts'
+import { failedStatus, statusOf } from '../../../src/operator/status.ts'
 import type { TaskQueue } from '../../../src/operator/taskqueue.ts'
 import { beat, schedule, taskQueue } from '../../fixtures/taskqueues.ts'
 
@@ -13,6 +14,7 @@ const observed = {
   companionImage: 'op:1',
   allowPrivilegedPods: false,
   provenImages: new Set<string>(),
+  workersWanted: true,
 }
 
 const deployment = (ready: number, replicas = 2): LiveDeployment => ({
@@ -55,8 +57,7 @@ function situation(queue: TaskQueue, changes: Partial<Situation> = {}): Situatio
     beatHistory: { restarts: 0 },
     broker: reachable(),
     refused: [],
-    wanted: new Map([['default', 2]]),
-    suspendedReplicas: new Map(),
+    scales: new Map([['default', { replicas: 2, why: '' }]]),
     now,
     ...changes,
   }
@@ -164,6 +165,8 @@ describe('WorkersAvailable', () => {
     rolling.status = { ...rolling.status, updatedReplicas: 1, replicas: 3 }
     const s = situation(taskQueue(), { deployments: new Map([['orders-default', rolling]]) })
     expect(condition(s, 'WorkersAvailable')).toMatchObject({ status: 'True', reason: 'Rolling' })
+    // What was asked for is not there yet: kubectl wait goes on waiting.
+    expect(condition(s, 'Ready')).toMatchObject({ status: 'False', reason: 'Rolling' })
   })
 })
 
@@ -232,6 +235,25 @@ describe('BeatReady', () => {
     expect(found.message).toContain('node.kubernetes.io/out-of-service')
   })
 
+  it('tells of a node that went silent before anything is deleted', () => {
+    const silent = pod('orders-beat', {
+      phase: 'Running',
+      conditions: [{ type: 'Ready', status: 'False' }],
+      containerStatuses: [{ name: 'beat', ready: true }],
+    })
+    expect(condition(situation(queue, { beatPod: silent }), 'BeatReady').reason).toBe('NodeUnreachable')
+  })
+
+  it('is told apart from a change that was refused', () => {
+    const refusal = { reason: 'ApplyRefused', message: 'Pod orders-beat was refused.' } as const
+    const running = situation(queue, { beatPod: pod('orders-beat', readyStatus), beatRefusal: refusal })
+    expect(condition(running, 'BeatReady')).toMatchObject({ status: 'True', reason: 'ChangeRefused' })
+    expect(condition(running, 'Ready')).toMatchObject({ status: 'False', reason: 'ApplyRefused' })
+    const gone = situation(queue, { beatRefusal: refusal })
+    expect(condition(gone, 'BeatReady')).toMatchObject({ status: 'False', reason: 'ApplyRefused' })
+    expect(condition(gone, 'Ready')).toMatchObject({ status: 'False', reason: 'ApplyRefused' })
+  })
+
   it('tells when the back-off ends', () => {
     const beatHistory = { restarts: 3, notBefore: new Date('2026-01-01T00:00:08Z') }
     const found = condition(situation(queue, { beatHistory }), 'BeatReady')
@@ -276,12 +298,40 @@ describe('SKEW', () => {
   })
 })
 
+describe('a message', () => {
+  it('tells some of very many problems, and how many more there are', () => {
+    const schedules = Array.from({ length: 400 }, (_, n) => schedule({ name: `s${n}`, cron: `99 ${'x'.repeat(150)}` }))
+    const { message } = condition(situation(taskQueue({ beat: beat({ schedules }) })), 'SchedulesOnTime')
+    expect(message).toContain('And 390 more.')
+    expect(message.length).toBeLessThan(10_000)
+  })
+
+  it('is never so long that the whole status is refused', () => {
+    const s = situation(taskQueue(), { refused: ['x'.repeat(100_000)] })
+    expect(condition(s, 'Ready').message.length).toBe(8_192)
+  })
+})
+
+describe('a reconcile that fails', () => {
+  it('costs Ready, and leaves the rest of status as it was', () => {
+    const before = statusOf(situation(taskQueue())).status
+    const failed = failedStatus({ ...taskQueue(), status: before }, new Error('no room'), now)
+    expect(failed.conditions?.[0]).toMatchObject({ type: 'Ready', status: 'False', reason: 'ReconcileFailed' })
+    expect(failed.conditions?.[0]?.message).toContain('no room')
+    expect(failed.conditions?.slice(1)).toEqual(before.conditions?.slice(1))
+    expect(failed.workers).toBe(before.workers)
+  })
+})
+
 describe('Suspended', () => {
   const queue = taskQueue({ suspend: true, beat: beat() })
-  const idle = { deployments: new Map([['orders-default', deployment(0, 0)]]), wanted: new Map([['default', 0]]) }
+  const idle = {
+    deployments: new Map([['orders-default', deployment(0, 0)]]),
+    scales: new Map([['default', { replicas: 0, why: '', before: 2 }]]),
+  }
 
   it('is True when the last pod is gone, and that is what was asked for', () => {
-    const s = situation(queue, { ...idle, suspendedReplicas: new Map([['default', 2]]) })
+    const s = situation(queue, idle)
     expect(condition(s, 'Suspended').status).toBe('True')
     expect(condition(s, 'Ready')).toMatchObject({ status: 'True', reason: 'Suspended' })
     expect(statusOf(s).status.pools).toMatchObject([{ name: 'default', wanted: 0, suspendedReplicas: 2 }])
@@ -290,5 +340,12 @@ describe('Suspended', () => {
   it('is False while pods finish what they run', () => {
     const s = situation(queue, { ...idle, pods: [pod('orders-default-x', readyStatus)] })
     expect(condition(s, 'Suspended')).toMatchObject({ status: 'False', reason: 'Draining' })
+    expect(condition(s, 'Ready')).toMatchObject({ status: 'False', reason: 'Draining' })
+  })
+
+  it('does not say that beat is stopped while its Pod is there', () => {
+    const s = situation(queue, { ...idle, beatPod: pod('orders-beat', readyStatus) })
+    expect(condition(s, 'BeatReady').reason).toBe('Stopping')
+    expect(condition(s, 'Suspended').status).toBe('False')
   })
 })

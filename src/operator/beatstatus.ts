@@ -1,0 +1,127 @@
+// What status says of beat and its schedules: BeatReady, SchedulesOnTime, the BEAT column. Pure.
+
+import { sentences, type Finding } from './conditions.ts'
+import { BEAT } from './desired/beat.ts'
+import { names } from './desired/names.ts'
+import { schedulesHash, shortHash } from './desired/schedules.ts'
+import { timestamp, type LivePod } from './objects.ts'
+import { isReady, isSilent, podTrouble } from './podtrouble.ts'
+import type { Situation } from './situation.ts'
+
+export function schedulesFinding(situation: Situation): Finding {
+  const type = 'SchedulesOnTime'
+  const { desired } = situation
+  if (desired.scheduleProblems.length > 0) {
+    const message = `${sentences(desired.scheduleProblems)} Until this is put right, beat keeps the last good schedules.`
+    return { type, status: 'False', reason: 'ScheduleInvalid', message }
+  }
+  const said = beatDetail(situation)
+  if (typeof said?.schedulesProblem === 'string') {
+    const message = `Beat keeps its last good schedules: ${said.schedulesProblem}.`
+    return { type, status: 'False', reason: 'BeatRefusedSchedules', message }
+  }
+  if (!said)
+    return {
+      type,
+      status: 'True',
+      reason: 'Valid',
+      message: 'The schedules can be read; beat has not said that it loaded them.',
+    }
+  return loadedHash(situation) === schedulesHash(desired.schedules)
+    ? { type, status: 'True', reason: 'Loaded', message: 'Beat has loaded the schedules.' }
+    : { type, status: 'True', reason: 'Loading', message: 'Beat loads the changed schedules within seconds.' }
+}
+
+/** What the beat Pod says of itself in its presence; undefined while it says nothing. */
+function beatDetail({ broker, beatPod }: Situation): Readonly<Record<string, unknown>> | undefined {
+  if (!broker?.reachable || !beatPod) return undefined
+  return broker.presence.find((entry) => entry.kind === 'beat' && entry.podUid === beatPod.metadata.uid)?.detail
+}
+
+/** The hash of the schedules that beat has loaded, as short as ours. */
+export function loadedHash(situation: Situation): string | undefined {
+  const hash = beatDetail(situation)?.schedulesHash
+  return typeof hash === 'string' && hash !== '' ? shortHash(hash) : undefined
+}
+
+export function beatFinding(situation: Situation): Finding {
+  const { queue, beatPod } = situation
+  const name = names.beatPod(queue)
+  if (queue.spec.suspend) {
+    return beatPod
+      ? ready('Stopping', `Pod ${name} is being stopped, since spec.suspend is true; its volume stays.`)
+      : ready('Suspended', 'Beat is stopped while the TaskQueue is suspended; its volume stays.')
+  }
+  if (!beatPod) return missing(situation, name)
+  if (beatPod.metadata.deletionTimestamp !== undefined) return terminating(situation, beatPod)
+  if (isReady(beatPod)) return running(situation, name)
+  if (isSilent(beatPod)) return unreachable(situation, beatPod, 'has not been heard of by its node')
+  const trouble = podTrouble(beatPod)
+  return trouble ? unready(trouble.reason, trouble.message) : unready('Starting', `Pod ${name} is not ready yet.`)
+}
+
+function ready(reason: string, message: string): Finding {
+  return { type: 'BeatReady', status: 'True', reason, message }
+}
+
+function unready(reason: string, message: string): Finding {
+  return { type: 'BeatReady', status: 'False', reason, message }
+}
+
+function missing({ beatRefusal, beatHistory, now }: Situation, name: string): Finding {
+  if (beatRefusal) return unready(beatRefusal.reason, beatRefusal.message)
+  const { notBefore, restarts } = beatHistory
+  return notBefore && notBefore > now
+    ? unready('BackOff', `Pod ${name} ended ${restarts} times in a row and is made anew at ${timestamp(notBefore)}.`)
+    : unready('Creating', `Pod ${name} is being made.`)
+}
+
+function running({ desired, beatRefusal }: Situation, name: string): Finding {
+  if (beatRefusal) return ready('ChangeRefused', beatRefusal.message)
+  const waiting = desired.beatImageWaiting
+  return waiting === undefined
+    ? ready('Running', `Pod ${name} is ready.`)
+    : ready(
+        'ImageNotProven',
+        `Pod ${name} is ready on its old image; it takes ${waiting} once a worker pod ran Ready on it.`,
+      )
+}
+
+function terminating(situation: Situation, pod: LivePod): Finding {
+  const since = new Date(pod.metadata.deletionTimestamp ?? situation.now)
+  const overdueMs = situation.now.getTime() - since.getTime()
+  if (overdueMs <= 15_000) {
+    return unready('Terminating', `The old Pod ${pod.metadata.name} is ending; the new one follows.`)
+  }
+  return unreachable(situation, pod, `should have been gone by ${timestamp(since)} and is not`)
+}
+
+function unreachable({ queue }: Situation, pod: LivePod, what: string): Finding {
+  const node = pod.spec.nodeName ?? 'its node'
+  const fenced =
+    queue.spec.beat?.scheduler === 'Declared'
+      ? ''
+      : ' Only scheduler: Declared is fenced: be sure that the old one is dead.'
+  return unready(
+    'NodeUnreachable',
+    `Pod ${pod.metadata.name} ${what}: node ${node} may be unreachable. A second beat is never started beside it. ` +
+      `If the node is really down, taint it with node.kubernetes.io/out-of-service=nodeshutdown:NoExecute and Kubernetes removes the Pod.${fenced}`,
+  )
+}
+
+/** The image of a Celery or Command beat that is wanted now, or was last: what it goes on with while another is not proven. */
+export function beatImage({ queue, desired }: Situation): string | undefined {
+  if (!queue.spec.beat || queue.spec.beat.scheduler === 'Declared') return undefined
+  const built = desired.beat?.spec.containers.find((container) => container.name === BEAT)?.image
+  return built ?? queue.status?.beat?.image
+}
+
+/** The word in the BEAT column. */
+export function beatState({ queue, beatPod, beatRefusal }: Situation): string {
+  if (!queue.spec.beat) return 'None'
+  if (beatRefusal && !beatPod) return 'NotReady'
+  if (!beatPod) return queue.spec.suspend ? 'Suspended' : 'Pending'
+  if (beatPod.metadata.deletionTimestamp !== undefined) return 'Terminating'
+  if (isReady(beatPod)) return 'Ready'
+  return beatPod.status?.phase === 'Pending' ? 'Pending' : 'NotReady'
+}

@@ -1,0 +1,92 @@
+// How many pods each pool should have now, and why: from the spec, suspend, the backlog and the time. Remembers when a pool last
+// needed its pods and last grew; a restart loses that, and the cooldown begins anew. Not the writing: that is children.ts.
+
+import { autoscale, type Load } from './autoscale.ts'
+import type { Clock } from './clock.ts'
+import { queuesOf } from './desired/environment.ts'
+import type { BrokerObservation } from './inspect/observation.ts'
+import { keyOf, type LiveDeployment, type ObjectKey } from './objects.ts'
+import type { TaskQueue, WorkerPool } from './taskqueue.ts'
+
+export interface PoolScale {
+  /** Undefined where an HPA owns the number. */
+  replicas: number | undefined
+  /** For an Event. */
+  why: string
+  /** The number that suspend took it from. */
+  before?: number
+  /** When to look again although nothing changes: a cooldown or a step ends then. Milliseconds. */
+  againMs?: number
+}
+
+/** When an autoscaled pool last needed all its pods and last grew, on the monotonic clock. */
+interface Memory {
+  neededAt: number
+  steppedAt: number
+}
+
+export class Scaling {
+  readonly #clock: Clock
+  readonly #memory = new Map<ObjectKey, Map<string, Memory>>()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** `live` is the pool's own Deployment, if there is one. */
+  scaleOf(
+    queue: TaskQueue,
+    pool: WorkerPool,
+    live: LiveDeployment | undefined,
+    broker: BrokerObservation | undefined,
+  ): PoolScale {
+    const known = queue.status?.pools?.find((p) => p.name === pool.name)?.suspendedReplicas
+    if (queue.spec.suspend) {
+      const before = known ?? pool.replicas ?? live?.spec.replicas
+      return { replicas: 0, why: 'spec.suspend is true', ...(before === undefined ? {} : { before }) }
+    }
+    if (pool.replicas !== undefined) return { replicas: pool.replicas, why: `spec.workers["${pool.name}"].replicas` }
+    if (!pool.autoscale) return { replicas: known, why: 'as it was before suspend' }
+    return this.#byBacklog(queue, pool, pool.autoscale, live?.spec.replicas, broker)
+  }
+
+  #byBacklog(
+    queue: TaskQueue,
+    pool: WorkerPool,
+    spec: NonNullable<WorkerPool['autoscale']>,
+    current = spec.minReplicas,
+    broker: BrokerObservation | undefined,
+  ): PoolScale {
+    const now = this.#clock.monotonic()
+    const memory = this.#memoryOf(keyOf(queue), pool.name, now)
+    const decision = autoscale(spec, current, loadOf(queue, pool, broker), {
+      millisSinceNeeded: now - memory.neededAt,
+      millisSinceStep: now - memory.steppedAt,
+    })
+    if (decision.needed) memory.neededAt = now
+    if (decision.replicas > current) memory.steppedAt = now
+    return decision
+  }
+
+  forget(key: ObjectKey): void {
+    this.#memory.delete(key)
+  }
+
+  #memoryOf(key: ObjectKey, pool: string, now: number): Memory {
+    const pools = this.#memory.get(key) ?? new Map<string, Memory>()
+    const memory = pools.get(pool) ?? { neededAt: now, steppedAt: Number.NEGATIVE_INFINITY }
+    this.#memory.set(key, pools.set(pool, memory))
+    return memory
+  }
+}
+
+function loadOf(queue: TaskQueue, pool: WorkerPool, broker: BrokerObservation | undefined): Load | undefined {
+  if (!broker?.reachable) return undefined
+  // Python's records don't name their queue: as long as there are any, a pod of ours may be busy.
+  const load = { waiting: 0, inFlight: queue.spec.engine === 'Celery' ? broker.foreignInFlight : 0 }
+  for (const name of queuesOf(queue, pool)) {
+    load.waiting += broker.queues.get(name)?.waiting ?? 0
+    load.inFlight += broker.queues.get(name)?.inFlight ?? 0
+  }
+  return load
+}

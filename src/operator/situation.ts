@@ -1,0 +1,28 @@
+// Everything that a TaskQueue's status is made from: what was wanted, what is there, what was refused. Plain data.
+
+import type { BeatRefusal } from './beatcontrol.ts'
+import type { BeatHistory } from './beatpod.ts'
+import type { Desired } from './desired/index.ts'
+import type { BrokerObservation } from './inspect/observation.ts'
+import type { LiveDeployment, LivePod } from './objects.ts'
+import type { PoolScale } from './scaling.ts'
+import type { TaskQueue } from './taskqueue.ts'
+
+/** Everything that status is made from. */
+export interface Situation {
+  queue: TaskQueue
+  desired: Desired
+  deployments: ReadonlyMap<string, LiveDeployment>
+  /** Pods of the TaskQueue, workers' and beat's. */
+  pods: readonly LivePod[]
+  beatPod: LivePod | undefined
+  beatHistory: BeatHistory
+  /** Why beat is not as it should be, when only a person can cure it. */
+  beatRefusal?: BeatRefusal
+  broker: BrokerObservation | undefined
+  /** What the API server, or a name that is taken, kept the operator from writing. One sentence each. */
+  refused: readonly string[]
+  /** How many pods each pool should have, by its name. */
+  scales: ReadonlyMap<string, PoolScale>
+  now: Date
+}

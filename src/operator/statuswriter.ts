@@ -1,0 +1,63 @@
+// Writes a TaskQueue's status by server-side apply, and only what differs from what is there. Not a decision about what it says:
+// that is status.ts.
+
+import { isNotFound } from './errors.ts'
+import type { Cache } from './kube/cache.ts'
+import type { KubeClient } from './kube/client.ts'
+import { taskQueues } from './kube/resources.ts'
+import type { KubeObject } from './objects.ts'
+import type { PoolScale } from './scaling.ts'
+import type { TaskQueue, TaskQueueStatus } from './taskqueue.ts'
+
+const STATUS_MANAGER = 'taskqueue-operator-status'
+
+export class StatusWriter {
+  readonly #client: KubeClient
+  readonly #taskQueues: Cache<TaskQueue>
+
+  constructor(client: KubeClient, cache: Cache<TaskQueue>) {
+    this.#client = client
+    this.#taskQueues = cache
+  }
+
+  /** Resolves with whether anything was written: not when it says so already, nor to a TaskQueue that is gone. */
+  async write(queue: TaskQueue, status: TaskQueueStatus): Promise<boolean> {
+    if (sameJson(status, queue.status)) return false
+    const { namespace = '', name } = queue.metadata
+    const { apiVersion, kind } = taskQueues
+    try {
+      const body = { apiVersion, kind, metadata: { namespace, name }, status } as KubeObject
+      this.#taskQueues.upsert(await this.#client.apply<TaskQueue>(body, STATUS_MANAGER, 'status'))
+      return true
+    } catch (error) {
+      if (isNotFound(error)) return false
+      throw error
+    }
+  }
+
+  /** Writes down the numbers to come back to after suspend before they are made 0: an operator that ends between the two loses none. */
+  async rememberReplicas(queue: TaskQueue, scales: ReadonlyMap<string, PoolScale>): Promise<void> {
+    const known = queue.status?.pools ?? []
+    const lost = [...scales].some(
+      ([name, { before }]) =>
+        before !== undefined && known.find((pool) => pool.name === name)?.suspendedReplicas !== before,
+    )
+    if (!lost) return
+    const pools = [...scales].map(([name, { before }]) => ({
+      ...(known.find((pool) => pool.name === name) ?? { name, ready: 0, wanted: 0 }),
+      ...(before === undefined ? {} : { suspendedReplicas: before }),
+    }))
+    await this.write(queue, { ...queue.status, pools })
+  }
+}
+
+/** Equal as JSON, whatever the order of keys. */
+function sameJson(a: unknown, b: unknown): boolean {
+  if (a === b) return true
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
+  const [left, right] = [Object.entries(a), Object.entries(b)]
+  return (
+    left.length === right.length &&
+    left.every(([key, value]) => key in b && sameJson(value, (b as Record<string, unknown>)[key]))
+  )
+}

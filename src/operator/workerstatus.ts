@@ -1,0 +1,120 @@
+// What status says of the worker pools: figures, WorkersAvailable, QueuesServed. Pure.
+
+import type { Finding } from './conditions.ts'
+import { queuesOf } from './desired/environment.ts'
+import { labelKeys, names } from './desired/names.ts'
+import type { LiveDeployment } from './objects.ts'
+import { podTrouble, type PodTrouble } from './podtrouble.ts'
+import type { Situation } from './situation.ts'
+import type { TaskQueueStatus, WorkerPool } from './taskqueue.ts'
+
+/** The figures of the printer columns; those of the broker are absent while it can't be asked. */
+export function figures(
+  { queue, broker }: Situation,
+  pools: readonly PoolStatus[],
+): Pick<TaskQueueStatus, 'workers' | 'backlog' | 'inFlight' | 'parked'> {
+  const workers = `${sum(pools.map((p) => p.ready))}/${sum(pools.map((p) => p.wanted))}`
+  if (!broker?.reachable) return { workers }
+  const depths = [...broker.queues.values()]
+  const foreign = queue.spec.engine === 'Celery' ? broker.foreignInFlight : 0
+  return {
+    workers,
+    backlog: sum(depths.map((d) => d.waiting)),
+    inFlight: sum(depths.map((d) => d.inFlight)) + foreign,
+    parked: sum(depths.map((d) => d.parked)),
+  }
+}
+
+export type PoolStatus = NonNullable<TaskQueueStatus['pools']>[number]
+
+export function poolStatus(pool: WorkerPool, situation: Situation): PoolStatus {
+  const name = names.deployment(situation.queue, pool)
+  const live = situation.deployments.get(name)
+  const broker = situation.broker
+  const queues = queuesOf(situation.queue, pool)
+  const scale = situation.scales.get(pool.name)
+  const before = scale?.before
+  return {
+    name: pool.name,
+    deployment: name,
+    queues,
+    ready: live?.status?.readyReplicas ?? 0,
+    wanted: scale?.replicas ?? live?.spec.replicas ?? 0,
+    ...(broker?.reachable ? { backlog: sum(queues.map((queue) => broker.queues.get(queue)?.waiting ?? 0)) } : {}),
+    ...(before === undefined ? {} : { suspendedReplicas: before }),
+  }
+}
+
+export function workersFinding(situation: Situation, pools: readonly PoolStatus[]): Finding {
+  const type = 'WorkersAvailable'
+  const short = pools.filter((pool) => pool.ready < pool.wanted)
+  const stale = pools.filter((pool) => isRolling(situation.deployments.get(pool.deployment ?? '')))
+  if (short.length === 0 && stale.length === 0) {
+    return { type, status: 'True', reason: 'AllReady', message: 'Every pool has the pods that it should have.' }
+  }
+  const trouble = poolTrouble(situation, [...short, ...stale])
+  const figures = short.map((pool) => `pool ${pool.name} has ${pool.ready} of ${pool.wanted} pods ready`).join(', ')
+  if (trouble)
+    return {
+      type,
+      status: 'False',
+      reason: trouble.reason,
+      message: `${trouble.message}${figures === '' ? '' : ` (${figures})`}`,
+    }
+  const message = figures === '' ? 'New pods are replacing old ones.' : `${figures}: they are starting.`
+  // While pods are replaced one by one, the old ones serve: nothing is missing.
+  return {
+    type,
+    status: short.length > 0 ? 'False' : 'True',
+    reason: short.length > 0 ? 'Starting' : 'Rolling',
+    message,
+  }
+}
+
+/** Whether old pods are still to be replaced, or the newest template has not even been seen by its controller. */
+export function isRolling(deployment: LiveDeployment | undefined): boolean {
+  if (!deployment) return false
+  const { spec, status, metadata } = deployment
+  return (
+    (status?.observedGeneration ?? 0) < (metadata.generation ?? 0) ||
+    (status?.updatedReplicas ?? 0) < (spec.replicas ?? 1) ||
+    (status?.replicas ?? 0) > (status?.updatedReplicas ?? 0)
+  )
+}
+
+function poolTrouble(situation: Situation, pools: readonly PoolStatus[]): PodTrouble | undefined {
+  for (const pool of pools) {
+    const conditions = situation.deployments.get(pool.deployment ?? '')?.status?.conditions ?? []
+    const failed = conditions.find((c) => c.type === 'ReplicaFailure' && c.status === 'True')
+    if (failed) return { reason: failed.reason ?? 'FailedCreate', message: failed.message ?? 'pods can not be created' }
+  }
+  for (const pod of situation.pods) {
+    const pool = pod.metadata.labels?.[labelKeys.pool]
+    const trouble = pools.some((p) => p.name === pool) ? podTrouble(pod) : undefined
+    if (trouble) return trouble
+  }
+  return undefined
+}
+
+export function queuesFinding({ broker, queue }: Situation, pools: readonly PoolStatus[]): Finding {
+  const type = 'QueuesServed'
+  if (!broker?.reachable)
+    return { type, status: 'Unknown', reason: 'BrokerUnreachable', message: 'The broker can not be asked for backlog.' }
+  const served = new Set(pools.filter((pool) => pool.ready > 0).flatMap((pool) => pool.queues ?? []))
+  const waiting = [...broker.queues].filter(([name, depth]) => depth.waiting > 0 && !served.has(name))
+  if (waiting.length === 0)
+    return { type, status: 'True', reason: 'Served', message: 'Every queue with a backlog has a ready worker.' }
+  const list = waiting.map(([name, depth]) => `${name} (${depth.waiting})`).join(', ')
+  if (queue.spec.suspend)
+    return { type, status: 'True', reason: 'Suspended', message: `Waiting while suspended: ${list}.` }
+  return {
+    type,
+    status: 'False',
+    reason: 'NoConsumer',
+    message: `No worker is ready for what waits in ${list}: see WorkersAvailable, or give a pool in spec.workers these queues.`,
+  }
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, n) => total + n, 0)
+}
