@@ -9,7 +9,7 @@ import { RedisTransport } from './broker/redis/transport.ts'
 import type { Store } from './broker/store.ts'
 import type { Publication, Transport } from './broker/transport.ts'
 import { AsyncResult } from './results/async-result.ts'
-import { queueName, readSettings, type Settings } from './settings.ts'
+import { checkSettings, queueName, readSettings, type Settings } from './settings.ts'
 import type { RegisteredTask, TaskHandler, TaskOptions } from './task.ts'
 import type { Schedule } from './triggers/schedule.ts'
 import { parseSchedules } from './triggers/schedule.ts'
@@ -54,11 +54,11 @@ export interface Task<Args extends readonly unknown[], Result> extends Registere
 
 export class TaskApp {
   readonly name: string
-  readonly settings: Settings
   readonly [APP_BRAND] = true
   readonly #clock: Clock
   readonly #tasks = new Map<string, RegisteredTask>()
   readonly #schedules: Schedule[] = []
+  #settings: Settings
   #transport: Transport | undefined
   #store: Store | undefined
 
@@ -72,7 +72,24 @@ export class TaskApp {
     const resultUrl =
       overrides.resultUrl ??
       (overrides.brokerUrl && !env['TASKQUEUE_RESULT_URL'] ? overrides.brokerUrl : settings.resultUrl)
-    this.settings = { ...settings, ...given, resultUrl }
+    this.#settings = { ...settings, ...given, resultUrl }
+    checkSettings(this.#settings)
+  }
+
+  get settings(): Settings {
+    return this.#settings
+  }
+
+  /**
+   * Puts settings in the place of the app's own: the command line's flags win over what code says. Before anything is sent.
+   * @throws UsageError `SettingInvalid`
+   */
+  override(settings: Partial<Settings>): void {
+    const { brokerUrl, resultUrl } = this.#settings
+    const follows = resultUrl === brokerUrl && settings.brokerUrl !== undefined
+    const next = { ...this.#settings, ...(follows ? { resultUrl: settings.brokerUrl } : {}), ...settings }
+    checkSettings(next)
+    this.#settings = next
   }
 
   /** The tasks by name. */
@@ -272,9 +289,20 @@ function checkPriority(priority: number): void {
 }
 
 function checkTaskOptions(name: string, options: TaskOptions): void {
+  const retryBackoff: unknown = options.retryBackoff
   if (options.queue !== undefined) queueName(`the queue of task ${name}`, options.queue)
   if (options.priority !== undefined) checkPriority(options.priority)
   const { maxRetries, retryBackoffSeconds, retryBackoffMaxSeconds, softTimeLimitSeconds } = options
+  const { noRetryFor } = options
+  if (noRetryFor !== undefined && !(Array.isArray(noRetryFor) && noRetryFor.every((one) => typeof one === 'function')))
+    throw new UsageError(
+      'OptionInvalid',
+      `noRetryFor of task ${name} is a list of classes of errors, such as [RangeError]`,
+    )
+  if (retryBackoff !== undefined && retryBackoff !== 'exponential' && retryBackoff !== 'fixed') {
+    const got = JSON.stringify(retryBackoff)
+    throw new UsageError('OptionInvalid', `retryBackoff of task ${name} is exponential or fixed; got ${got}`)
+  }
   for (const [option, value] of Object.entries({
     maxRetries,
     retryBackoffSeconds,

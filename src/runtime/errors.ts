@@ -82,8 +82,33 @@ export class ResultError extends TaskQueueError {
 
 /** Anything thrown, as an Error: JavaScript lets a handler throw what it likes. */
 export function asError(thrown: unknown): Error {
-  if (thrown instanceof Error) return thrown
+  if (thrown instanceof Error) return isOrderly(thrown) ? thrown : orderly(thrown)
   return new Error(typeof thrown === 'string' ? thrown : `a value that is no Error was thrown: ${describe(thrown)}`)
+}
+
+/** Fields of an error can be anything, such as a bigint, or throw when they are read. */
+function isOrderly(error: Error): boolean {
+  try {
+    return (
+      typeof error.message === 'string' && typeof error.name === 'string' && typeof (error.stack ?? '') === 'string'
+    )
+  } catch {
+    return false
+  }
+}
+
+function orderly(error: Error): Error {
+  const field = (name: 'message' | 'name'): string => {
+    try {
+      const value: unknown = Reflect.get(error, name)
+      return String(value)
+    } catch {
+      return `(its ${name} can't be read)`
+    }
+  }
+  const copy = new Error(field('message'))
+  copy.name = field('name')
+  return copy
 }
 
 function describe(value: unknown): string {

@@ -46,13 +46,45 @@ export interface Settings {
   readonly podUid: string | undefined
 }
 
+const ENVIRONMENTS = ['Production', 'Test'] as const
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
 /** Names a queue may have: what ends up in keys, channels and labels. */
 const QUEUE_NAME = /^[^\s,{}\p{Cc}]{1,200}$/u
 
+/** The most queues that one worker can consume. */
+export const MAX_QUEUES = 256
+
 type Environment = Readonly<Record<string, string | undefined>>
+
+interface Range {
+  readonly variable: string
+  readonly fallback: number
+  readonly least: number
+  readonly most: number
+  readonly whole: boolean
+}
+
+const range = (variable: string, fallback: number, least: number, most: number, whole = true): Range => {
+  return { variable, fallback, least, most, whole }
+}
+
+/** The settings that are numbers: their variables, defaults and ranges. */
+const NUMBERS = {
+  concurrency: range('TASKQUEUE_CONCURRENCY', 8, 1, 10_000),
+  visibilityTimeoutSeconds: range('TASKQUEUE_VISIBILITY_TIMEOUT', 3600, 1, 31_536_000, false),
+  healthPort: range('TASKQUEUE_HEALTH_PORT', 9808, 0, 65_535),
+  shutdownGraceSeconds: range('TASKQUEUE_SHUTDOWN_GRACE_SECONDS', 30, 0, 604_800, false),
+  resultTtlSeconds: range('TASKQUEUE_RESULT_TTL_SECONDS', 86_400, 1, 315_360_000),
+  maxRetries: range('TASKQUEUE_MAX_RETRIES', 3, 0, 1_000_000),
+  retryBackoffSeconds: range('TASKQUEUE_RETRY_BACKOFF_SECONDS', 60, 0, 86_400, false),
+  retryBackoffMaxSeconds: range('TASKQUEUE_RETRY_BACKOFF_MAX_SECONDS', 3600, 0, 864_000, false),
+  maxPayloadBytes: range('TASKQUEUE_MAX_PAYLOAD_BYTES', 65_536, 1, 16 * 1024 * 1024),
+  maxLostDeliveries: range('TASKQUEUE_MAX_LOST_DELIVERIES', 10, 1, 1_000_000),
+} as const satisfies Partial<Record<keyof Settings, Range>>
+
+type NumberSetting = keyof typeof NUMBERS
 
 /**
  * Reads the settings.
@@ -61,29 +93,43 @@ type Environment = Readonly<Record<string, string | undefined>>
 export function readSettings(env: Environment): Settings {
   const brokerUrl = text(env, 'TASKQUEUE_BROKER_URL') ?? 'redis://127.0.0.1:6379/0'
   const defaultQueue = queueName('TASKQUEUE_DEFAULT_QUEUE', text(env, 'TASKQUEUE_DEFAULT_QUEUE') ?? 'celery')
+  const numbers = Object.fromEntries(
+    Object.entries(NUMBERS).map(([setting, range]) => [setting, numberOf(env, range)]),
+  ) as Record<NumberSetting, number>
   return {
+    ...numbers,
     brokerUrl,
     resultUrl: text(env, 'TASKQUEUE_RESULT_URL') ?? brokerUrl,
     keyPrefix: text(env, 'TASKQUEUE_KEY_PREFIX') ?? '',
     defaultQueue,
     queues: parseQueues('TASKQUEUE_QUEUES', text(env, 'TASKQUEUE_QUEUES') ?? defaultQueue),
-    environment: oneOf(env, 'TASKQUEUE_ENVIRONMENT', ['Production', 'Test'] as const, 'Production'),
-    concurrency: integer(env, 'TASKQUEUE_CONCURRENCY', 8, 1, 10_000),
-    visibilityTimeoutSeconds: number(env, 'TASKQUEUE_VISIBILITY_TIMEOUT', 3600, 1, 31_536_000),
+    environment: oneOf(env, 'TASKQUEUE_ENVIRONMENT', ENVIRONMENTS, 'Production'),
     logLevel: oneOf(env, 'TASKQUEUE_LOG_LEVEL', LOG_LEVELS, 'info'),
-    healthPort: integer(env, 'TASKQUEUE_HEALTH_PORT', 9808, 0, 65_535),
-    shutdownGraceSeconds: number(env, 'TASKQUEUE_SHUTDOWN_GRACE_SECONDS', 30, 0, 604_800),
-    resultTtlSeconds: integer(env, 'TASKQUEUE_RESULT_TTL_SECONDS', 86_400, 1, 315_360_000),
     acksLate: oneOf(env, 'TASKQUEUE_ACKS_LATE', ['true', 'false'] as const, 'true') === 'true',
-    maxRetries: integer(env, 'TASKQUEUE_MAX_RETRIES', 3, 0, 1_000_000),
-    retryBackoffSeconds: number(env, 'TASKQUEUE_RETRY_BACKOFF_SECONDS', 60, 0, 86_400),
-    retryBackoffMaxSeconds: number(env, 'TASKQUEUE_RETRY_BACKOFF_MAX_SECONDS', 3600, 0, 864_000),
-    maxPayloadBytes: integer(env, 'TASKQUEUE_MAX_PAYLOAD_BYTES', 65_536, 1, 16 * 1024 * 1024),
-    maxLostDeliveries: integer(env, 'TASKQUEUE_MAX_LOST_DELIVERIES', 10, 1, 1_000_000),
     namespace: text(env, 'TASKQUEUE_NAMESPACE'),
     name: text(env, 'TASKQUEUE_NAME'),
     podUid: text(env, 'TASKQUEUE_POD_UID'),
   }
+}
+
+/**
+ * Checks settings that came from code, where types can be got around, as those from variables are.
+ * @throws UsageError `SettingInvalid`, naming the setting, its value and what it may be
+ */
+export function checkSettings(settings: Readonly<Record<keyof Settings, unknown>>): void {
+  for (const [setting, { least, most, whole }] of Object.entries(NUMBERS)) {
+    const value = settings[setting as NumberSetting]
+    const fits = typeof value === 'number' && value >= least && value <= most && (!whole || Number.isInteger(value))
+    if (!fits) throw invalid(setting, String(value), expected(least, most, whole))
+  }
+  for (const [setting, values] of Object.entries({ environment: ENVIRONMENTS, logLevel: LOG_LEVELS })) {
+    const value = String(settings[setting as 'environment' | 'logLevel'])
+    if (!(values as readonly string[]).includes(value)) throw invalid(setting, value, `one of ${values.join(', ')}`)
+  }
+  if (typeof settings.acksLate !== 'boolean') throw invalid('acksLate', String(settings.acksLate), 'true or false')
+  queueName('defaultQueue', String(settings.defaultQueue))
+  if (!Array.isArray(settings.queues)) throw invalid('queues', String(settings.queues), 'a list of names of queues')
+  parseQueues('queues', settings.queues.map(String).join(','))
 }
 
 /** A comma-separated list of queues. @throws UsageError `SettingInvalid` */
@@ -93,7 +139,10 @@ export function parseQueues(variable: string, value: string): string[] {
     .map((name) => name.trim())
     .filter((name) => name !== '')
   if (names.length === 0) throw invalid(variable, value, 'names of queues, separated by commas')
-  return [...new Set(names.map((name) => queueName(variable, name)))]
+  const queues = [...new Set(names.map((name) => queueName(variable, name)))]
+  if (queues.length > MAX_QUEUES)
+    throw invalid(variable, value, `at most ${MAX_QUEUES} queues; start several workers for more than that`)
+  return queues
 }
 
 /** A queue's name, checked. @throws UsageError `SettingInvalid` */
@@ -117,18 +166,17 @@ function oneOf<T extends string>(env: Environment, variable: string, values: rea
   return found
 }
 
-function number(env: Environment, variable: string, fallback: number, least: number, most: number): number {
+function numberOf(env: Environment, { variable, fallback, least, most, whole }: Range): number {
   const value = text(env, variable)
   if (value === undefined) return fallback
   const parsed = /^\d+(\.\d+)?$/.test(value) ? Number(value) : NaN
-  if (!(parsed >= least && parsed <= most)) throw invalid(variable, value, `a number from ${least} to ${most}`)
+  if (!(parsed >= least && parsed <= most) || (whole && !Number.isInteger(parsed)))
+    throw invalid(variable, value, expected(least, most, whole))
   return parsed
 }
 
-function integer(env: Environment, variable: string, fallback: number, least: number, most: number): number {
-  const parsed = number(env, variable, fallback, least, most)
-  if (!Number.isInteger(parsed)) throw invalid(variable, String(parsed), `a whole number from ${least} to ${most}`)
-  return parsed
+function expected(least: number, most: number, whole: boolean): string {
+  return `a ${whole ? 'whole ' : ''}number from ${least} to ${most}`
 }
 
 function invalid(variable: string, value: string, expected: string): UsageError {

@@ -165,7 +165,10 @@ export class Beat implements HealthSource {
     if (this.#stopped) return
     this.#timer = this.#options.clock.after(milliseconds, () => {
       this.#turning = this.#turn()
-        .catch((error: unknown) => this.#trouble(error))
+        .then(
+          () => this.#recovered(),
+          (error: unknown) => this.#trouble(error),
+        )
         .finally(() => {
           this.#lastTurn = this.#options.clock.monotonic()
           this.#schedule(this.#untilNext())
@@ -192,7 +195,6 @@ export class Beat implements HealthSource {
       if (gained) this.#known = false
       if (gained) log.info({ event: 'beat-leader' }, 'this beat holds the lease and fires')
       if (lost) log.warn({ event: 'beat-standby', leader: this.#leadership.leader }, 'the lease is lost; standing by')
-      this.#recovered()
     }
     if (!this.#leadership.fence || !this.#loaded) return
     if (!this.#known) await this.#learn()

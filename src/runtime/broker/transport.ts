@@ -102,6 +102,8 @@ export interface TransportState {
   readonly error: string | undefined
   /** The consumer's last completed round trip, on the monotonic clock; undefined before the first. */
   readonly lastRoundTrip: number | undefined
+  /** Why the consumer takes nothing, or not from all queues, although the broker is connected; undefined while all is well. */
+  readonly trouble: string | undefined
 }
 
 /** What a consumer calls. */

@@ -7,7 +7,7 @@ import { MessageError, TaskQueueError, UsageError } from '../errors.ts'
 import { RedisStore } from '../broker/redis/store.ts'
 import { CONSUMER_MAX_BODY_BYTES, decodeEnvelope } from '../protocol/envelope.ts'
 import { decodeTask, encodeRevival } from '../protocol/task-message.ts'
-import { addFlags, parseNumber, settingsFrom } from './options.ts'
+import { addFlags, parseCount, settingsFrom } from './options.ts'
 import { clip, printJson, printLine, printTable } from './output.ts'
 
 const ALL = 1_000_000
@@ -58,7 +58,7 @@ async function withStore<T>(flags: Flags, run: (store: Store, app: TaskApp) => P
 
 async function listLetters(flags: Flags): Promise<void> {
   await withStore(flags, async (store) => {
-    const letters = await store.listDeadLetters(parseNumber('--limit', String(flags['limit'])))
+    const letters = await store.listDeadLetters(parseCount('--limit', String(flags['limit'])))
     const count = await store.countDeadLetters()
     if (count > 0) process.exitCode = 1
     if (flags['json'] === true) {
@@ -120,13 +120,16 @@ async function retryLetters(ids: readonly string[], flags: Flags): Promise<void>
     const refused: { id: string; error: string }[] = []
     const retried: string[] = []
     for (const id of await chosen(store, ids, flags)) {
-      const letter = await find(store, id)
       try {
+        const letter = await find(store, id)
         const queue = app.route(typeof flags['queue'] === 'string' ? flags['queue'] : letter.queue)
         if (await store.reviveDeadLetter(id, revival(letter, queue))) retried.push(id)
       } catch (error) {
-        if (!(error instanceof MessageError)) throw error
-        refused.push({ id, error: `its message can't be understood, so it would die again: ${error.message}` })
+        if (error instanceof MessageError)
+          refused.push({ id, error: `its message can't be understood, so it would die again: ${error.message}` })
+        else if (error instanceof TaskQueueError && error.code === 'DeadLetterUnknown')
+          refused.push({ id, error: error.message })
+        else throw error
       }
     }
     if (refused.length > 0) process.exitCode = 1

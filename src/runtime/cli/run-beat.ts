@@ -10,7 +10,8 @@ import { serveHealth } from '../health/server.ts'
 import { createLog } from '../log.ts'
 import type { Settings } from '../settings.ts'
 import { loadApp } from './load-app.ts'
-import { settingsFrom } from './options.ts'
+import { tellLastErrors } from './last-errors.ts'
+import { settingsFrom, settingsOfFlags } from './options.ts'
 
 /** The name of a beat's lease and cursors: the TaskQueue's, or what stands for it outside of Kubernetes. */
 export function beatName(settings: Settings, name: string): string {
@@ -21,7 +22,9 @@ export function beatName(settings: Settings, name: string): string {
 export async function appFor(flags: Readonly<Record<string, unknown>>): Promise<TaskApp> {
   settingsFrom(flags, process.env)
   const file = typeof flags['app'] === 'string' ? flags['app'] : process.env['TASKQUEUE_APP']
-  return file ? loadApp(file) : new TaskApp({ name: 'taskqueue' })
+  const app = file ? await loadApp(file) : new TaskApp({ name: 'taskqueue' })
+  app.override(settingsOfFlags(flags))
+  return app
 }
 
 /** Runs until it is told to stop. @throws UsageError before it has started */
@@ -81,6 +84,7 @@ export async function runBeat(flags: Record<string, unknown>): Promise<void> {
   }
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
+  tellLastErrors(log, 'an error that nobody caught ends beat; another takes over, or it is started again')
   await beat.start()
   presence.start()
 }

@@ -66,17 +66,15 @@ export class Pidbox {
     }
     if (answer === undefined || !request.replyTo) return
     const { exchange, routingKey } = request.replyTo
-    const reply = encodeReply(hostname, answer, {
-      ticket: request.ticket,
-      clock: lamport.forward(),
-      exchange,
-      routingKey,
-    })
-    await transport.reply(exchange, routingKey, reply).catch((error: unknown) => {
+    try {
+      const ticket = { ticket: request.ticket, clock: lamport.forward(), exchange, routingKey }
+      // An answer that JSON has no word for is as bad as a broker that is away.
+      await transport.reply(exchange, routingKey, encodeReply(hostname, answer, ticket))
+    } catch (error) {
       log.warn(
         { event: 'control-failed', method: request.method, error },
         'a reply to remote control could not be sent',
       )
-    })
+    }
   }
 }

@@ -21,6 +21,8 @@ export class TaskAborted extends Error {
 export interface ExecutionDeps {
   readonly log: Logger
   readonly redelivered: boolean
+  /** It was acknowledged before it began (acksLate: false): no lease, and nothing to give back. */
+  readonly acknowledged: boolean
   readonly progress: (execution: Execution, meta: unknown) => Promise<void>
 }
 
@@ -32,6 +34,7 @@ export class Execution implements TaskContext {
   /** Wall clock, for `inspect active`. */
   readonly startedAtWall: number
   readonly redelivered: boolean
+  readonly acknowledged: boolean
   /** Its outcome counts no more: the lease is lost, or the message was given back. */
   abandoned = false
   readonly #deps: ExecutionDeps
@@ -45,6 +48,7 @@ export class Execution implements TaskContext {
     this.startedAt = at.monotonic
     this.startedAtWall = at.wall
     this.redelivered = deps.redelivered
+    this.acknowledged = deps.acknowledged
     this.#deps = deps
   }
 

@@ -1,23 +1,24 @@
 // Runs deliveries: decides whether a message runs, waits or dies, calls the handler, and hands the outcome over. It knows
 // no broker beyond `settle`, and no process: starting and stopping are worker.ts's.
 import type { BrokerClock } from '../broker/broker-clock.ts'
-import type { Delivery, DeliveryToken, Outcome, ResultWrite } from '../broker/transport.ts'
+import type { Delivery, DeliveryToken, Outcome } from '../broker/transport.ts'
 import type { Clock, Timer } from '../clock.ts'
 import { MessageError, asError } from '../errors.ts'
 import type { TaskEvents } from '../events/task-events.ts'
 import type { TaskMetrics } from '../health/task-metrics.ts'
 import type { Logger } from '../log.ts'
-import { MAX_AHEAD_MS } from '../protocol/instant.ts'
 import { describeFailure } from '../protocol/result.ts'
-import { canvasParts, decodeTask, encodeRevival, type TaskMessage } from '../protocol/task-message.ts'
+import { encodeRevival, type TaskMessage } from '../protocol/task-message.ts'
 import type { Settings } from '../settings.ts'
 import { resolveTaskOptions, type RegisteredTask, type ResolvedTaskOptions } from '../task.ts'
+import { admit, type Admission } from './admission.ts'
 import { Execution, TaskAborted } from './execution.ts'
+import { Handover, type HandoverDeps } from './handover.ts'
 import { deadMessage, deadTask, failureWrite, resultWrite, retryPublication, type OutcomeContext } from './outcome.ts'
 import { judge } from './retry.ts'
 
 /** What a runner is built on. */
-export interface RunnerDeps {
+export interface RunnerDeps extends HandoverDeps {
   readonly tasks: ReadonlyMap<string, RegisteredTask>
   readonly settings: Settings
   /** `celery@<hostname>` */
@@ -30,20 +31,13 @@ export interface RunnerDeps {
   readonly metrics: TaskMetrics
   /** The queue for a retry of a message from `queue`. */
   readonly retryQueue: (queue: string) => string
-  /** Hands an outcome to the broker. */
-  readonly settle: (outcome: Outcome, queue: string) => void
-  /** A slot is free again. */
-  readonly release: () => void
-  /** Stores a result that can't be part of an outcome: progress, and all results when their store isn't the broker. */
-  readonly writeResult: (result: ResultWrite) => Promise<void>
-  /** True when results are stored by the broker together with outcomes. */
-  readonly resultsInOutcome: boolean
 }
 
 export class TaskRunner {
   readonly #deps: RunnerDeps
   readonly #running = new Map<DeliveryToken, Execution>()
   readonly #options = new Map<string, ResolvedTaskOptions>()
+  readonly #handover: Handover
   /** Finished executions by task name, for `inspect stats`. */
   readonly totals = new Map<string, number>()
   processed = 0
@@ -52,6 +46,12 @@ export class TaskRunner {
 
   constructor(deps: RunnerDeps) {
     this.#deps = deps
+    this.#handover = new Handover(deps)
+  }
+
+  /** Whether nothing runs and no outcome is on its way. */
+  get idle(): boolean {
+    return this.#running.size === 0 && this.#handover.pending === 0
   }
 
   get running(): ReadonlyMap<DeliveryToken, Execution> {
@@ -73,7 +73,8 @@ export class TaskRunner {
   /** The lease of a delivery is lost: its outcome counts no more. */
   lose(token: DeliveryToken): void {
     const execution = this.#running.get(token)
-    if (!execution || execution.abandoned) return
+    // One that was acknowledged before it ran has no lease to lose.
+    if (!execution || execution.abandoned || execution.acknowledged) return
     execution.abandoned = true
     this.#deps.metrics.leasesLost.inc()
     execution.log.warn(
@@ -83,20 +84,29 @@ export class TaskRunner {
     execution.abort(new TaskAborted('LeaseLost', 'the lease of this task is lost: another worker may run it now'))
   }
 
-  /** Gives everything that still runs back to its queue. */
+  /** Gives everything that still runs back to its queue. What was acknowledged before it ran is lost, and said to be. */
   giveBackAll(): number {
     let count = 0
     for (const [token, execution] of this.#running) {
       if (execution.abandoned) continue
       execution.abandoned = true
+      const { task, queue, log, acknowledged } = execution
+      this.#deps.metrics.tasks.inc({ task, queue, outcome: acknowledged ? 'lost' : 'given-back' })
+      if (acknowledged) {
+        execution.abort(new TaskAborted('WorkerStopping', 'the worker has to go, and this task will not run again'))
+        log.error(
+          { event: 'task-lost' },
+          'the worker stops before the task has ended; it was acknowledged before it ran (acksLate: false) and will not run again',
+        )
+        continue
+      }
       count += 1
       execution.abort(new TaskAborted('WorkerStopping', 'the worker has to go: the task was given back to its queue'))
-      this.#deps.metrics.tasks.inc({ task: execution.task, queue: execution.queue, outcome: 'given-back' })
-      execution.log.warn(
+      log.warn(
         { event: 'task-given-back' },
         'the worker stops before the task has ended; it was given back and will run again',
       )
-      this.#deps.settle({ token, kind: 'giveBack', begun: true }, execution.queue)
+      this.#deps.settle({ token, kind: 'giveBack', begun: true }, queue)
     }
     return count
   }
@@ -107,52 +117,28 @@ export class TaskRunner {
   }
 
   #accept(delivery: Delivery): void {
-    const { message: envelope, token, queue } = delivery
-    if (envelope instanceof MessageError) {
-      this.#reject(delivery, envelope)
-      return
-    }
-    const message = decodeTask(envelope)
+    const admission = admit(delivery, this.#deps.tasks, this.#deps.settings.maxLostDeliveries)
+    const { message } = admission
     this.#deps.events.received(message)
-    if (envelope.lostDeliveries >= this.#deps.settings.maxLostDeliveries) {
-      const text = `${envelope.lostDeliveries} workers were lost while they had this task; it may be what ended them`
-      this.#bury(delivery, message, 'DeliveredTooOften', new Error(text))
-      return
+    switch (admission.kind) {
+      case 'run':
+        void this.#run(admission, delivery)
+        return
+      case 'park':
+        this.#deps.metrics.tasks.inc({ task: this.#label(message), queue: delivery.queue, outcome: 'parked' })
+        this.#end(delivery, { token: delivery.token, kind: 'park', dueAt: admission.dueAt })
+        return
+      case 'expired':
+        this.#expire(delivery, message)
+        return
+      case 'bury':
+        this.#bury(delivery, message, admission.reason, admission.error)
+        return
     }
-    if (message.expires !== undefined && message.expires <= delivery.takenAt) {
-      this.#expire(delivery, message)
-      return
-    }
-    if (message.eta !== undefined && message.eta - delivery.takenAt > MAX_AHEAD_MS) {
-      const years = Math.round((message.eta - delivery.takenAt) / (365 * 86_400_000))
-      throw new MessageError('EtaInvalid', `the header "eta" is ${years} years away; at most ten are accepted`)
-    }
-    if (message.eta !== undefined && message.eta > delivery.takenAt) {
-      this.#deps.metrics.tasks.inc({ task: this.#label(message), queue, outcome: 'parked' })
-      this.#deps.settle({ token, kind: 'park', dueAt: message.eta }, queue)
-      this.#deps.release()
-      return
-    }
-    const task = this.#deps.tasks.get(message.task)
-    if (!task) {
-      const error = new Error(`no task named ${message.task} is registered in this worker`)
-      error.name = 'NotRegistered'
-      this.#bury(delivery, message, 'NotRegistered', error)
-      return
-    }
-    const canvas = canvasParts(message)
-    if (canvas.length > 0) {
-      // Running it and dropping what should follow would be a failure that nobody hears of.
-      const text = `the message has ${canvas.join(', ')}, which Node workers don't follow yet: send it to a queue of Python workers`
-      this.#bury(delivery, message, 'CanvasUnsupported', new Error(text))
-      return
-    }
-    const redelivered =
-      envelope.lostDeliveries > 0 || envelope.headers['redelivered'] === true || isRedelivered(envelope.properties)
-    void this.#run(task, delivery, message, redelivered)
   }
 
-  async #run(task: RegisteredTask, delivery: Delivery, message: TaskMessage, redelivered: boolean): Promise<void> {
+  /** Never rejects, and frees its slot whatever the handler and its errors are like. */
+  async #run({ task, message, redelivered }: Extract<Admission, { kind: 'run' }>, delivery: Delivery): Promise<void> {
     const { clock, log, events, metrics } = this.#deps
     const options = this.#optionsOf(task)
     const execution = new Execution(
@@ -162,12 +148,13 @@ export class TaskRunner {
       {
         log,
         redelivered,
+        acknowledged: !options.acksLate,
         progress: (running, meta) => this.#progress(running, options, meta),
       },
     )
     this.#running.set(delivery.token, execution)
     // Acknowledged before it runs: from here on nothing brings it back but its own retries.
-    if (!options.acksLate) this.#deps.settle({ token: delivery.token, kind: 'complete' }, delivery.queue)
+    if (execution.acknowledged) this.#deps.settle({ token: delivery.token, kind: 'complete' }, delivery.queue)
     events.started(message)
     const limit = this.#softLimit(execution, options)
     let outcome: Outcome | undefined
@@ -175,18 +162,15 @@ export class TaskRunner {
       const value = await task.handler(execution, ...message.args)
       outcome = this.#succeeded(execution, options, value)
     } catch (thrown) {
-      outcome = this.#failed(execution, options, thrown)
+      outcome = this.#failedSomehow(execution, options, thrown)
     }
     limit?.cancel()
     this.#running.delete(delivery.token)
     metrics.duration.observe({ task: task.name }, (clock.monotonic() - execution.startedAt) / 1000)
     this.#count(task.name)
-    if (execution.abandoned) {
-      this.#deps.release()
-      return
-    }
-    await this.#handOver(outcome, execution)
-    this.#deps.release()
+    if (outcome && !execution.abandoned)
+      await this.#handover.give(outcome, execution.queue, execution.log, () => !execution.abandoned)
+    else this.#deps.release()
   }
 
   #softLimit(execution: Execution, options: ResolvedTaskOptions): Timer | undefined {
@@ -210,7 +194,28 @@ export class TaskRunner {
     if (this.#deps.log.isLevelEnabled('debug')) {
       execution.log.debug({ event: 'task-succeeded', runtime_seconds: seconds }, 'task succeeded')
     }
-    return { token: this.#token(execution, options), kind: 'complete', result }
+    return { token: this.#token(execution), kind: 'complete', result }
+  }
+
+  /** An error can be such that even telling of it fails; the task is dead then, and that much is told. */
+  #failedSomehow(execution: Execution, options: ResolvedTaskOptions, thrown: unknown): Outcome | undefined {
+    try {
+      return this.#failed(execution, options, thrown)
+    } catch (error) {
+      const { message, queue, log } = execution
+      const told = new Error(`the task failed, and its failure could not be handled: ${asError(error).message}`)
+      log.error({ event: 'task-failed', error: told, reason: 'FailureUnreadable' }, told.message)
+      this.#deps.metrics.tasks.inc({ task: message.task, queue, outcome: 'failed' })
+      this.#deps.metrics.deadLetters.inc({ queue, reason: 'FailureUnreadable' })
+      const context = this.#context()
+      return {
+        token: this.#token(execution),
+        kind: 'dead',
+        letter: deadTask(message, queue, 'FailureUnreadable', told, context),
+        ...(execution.acknowledged ? { message: revivalOf(message, queue) } : {}),
+        result: this.#stores(message, options) ? failureWrite(message, 'FAILURE', told, context) : undefined,
+      }
+    }
   }
 
   #failed(execution: Execution, options: ResolvedTaskOptions, thrown: unknown): Outcome | undefined {
@@ -220,7 +225,7 @@ export class TaskRunner {
     const context = this.#context()
     const verdict = judge(thrown, message.retries, options, brokerClock.now(), random())
     const error = asError(verdict.error)
-    const token = this.#token(execution, options)
+    const token = this.#token(execution)
     const stored = this.#stores(message, options)
     if (verdict.kind === 'retry') {
       metrics.tasks.inc({ task: message.task, queue: delivery.queue, outcome: 'retried' })
@@ -249,33 +254,17 @@ export class TaskRunner {
       token,
       kind: 'dead',
       letter: deadTask(message, delivery.queue, verdict.reason, error, context),
-      ...(token === null ? { message: encodeRevival(message, delivery.queue).raw } : {}),
+      ...(token === null ? { message: revivalOf(message, delivery.queue) } : {}),
       result: stored ? failureWrite(message, 'FAILURE', error, context) : undefined,
     }
   }
 
-  #token(execution: Execution, options: ResolvedTaskOptions): DeliveryToken | null {
-    return options.acksLate ? execution.delivery.token : null
+  #token(execution: Execution): DeliveryToken | null {
+    return execution.acknowledged ? null : execution.delivery.token
   }
 
   #stores(message: TaskMessage, options: ResolvedTaskOptions): boolean {
     return !options.ignoreResult && !message.ignoreResult
-  }
-
-  /** Where results live elsewhere they are stored first: a result too many is harmless, one too few is not. */
-  async #handOver(outcome: Outcome | undefined, execution: Execution): Promise<void> {
-    if (!outcome) return
-    if (outcome.result === undefined || this.#deps.resultsInOutcome) {
-      this.#deps.settle(outcome, execution.queue)
-      return
-    }
-    const { result, ...rest } = outcome
-    try {
-      await this.#deps.writeResult(result)
-    } catch (error) {
-      execution.log.error({ event: 'result-not-stored', error }, 'the result could not be stored')
-    }
-    if (!execution.abandoned) this.#deps.settle(rest, execution.queue)
   }
 
   async #progress(execution: Execution, options: ResolvedTaskOptions, meta: unknown): Promise<void> {
@@ -299,7 +288,7 @@ export class TaskRunner {
       text,
     )
     const failure = describeFailure('TaskRevokedError', 'expired', 'celery.exceptions')
-    this.#end(delivery, message, {
+    this.#end(delivery, {
       token: delivery.token,
       kind: 'complete',
       result: message.ignoreResult ? undefined : resultWrite(message, 'REVOKED', failure, null, this.#context()),
@@ -328,7 +317,7 @@ export class TaskRunner {
     )
     const module = error.name === 'NotRegistered' ? 'celery.exceptions' : 'taskqueue'
     const failure = describeFailure(error.name, reason === 'NotRegistered' ? message.task : error.message, module)
-    this.#end(delivery, message, {
+    this.#end(delivery, {
       token,
       kind: 'dead',
       letter: deadTask(message, queue, reason, error, context),
@@ -336,26 +325,13 @@ export class TaskRunner {
     })
   }
 
-  #end(delivery: Delivery, message: TaskMessage, outcome: Outcome): void {
-    const { log, settle, release, resultsInOutcome, writeResult } = this.#deps
-    if (outcome.result === undefined || resultsInOutcome) {
-      settle(outcome, delivery.queue)
-      release()
-      return
-    }
-    const { result, ...rest } = outcome
-    writeResult(result)
-      .catch((error: unknown) =>
-        log.error({ event: 'result-not-stored', task_id: message.id, error }, 'the result could not be stored'),
-      )
-      .finally(() => {
-        settle(rest, delivery.queue)
-        release()
-      })
+  /** The end of a delivery that did not run. */
+  #end(delivery: Delivery, outcome: Outcome): void {
+    void this.#handover.give(outcome, delivery.queue, this.#deps.log)
   }
 
   #reject(delivery: Delivery, error: MessageError): void {
-    const { log, metrics, settle, release } = this.#deps
+    const { log, metrics } = this.#deps
     const letter = deadMessage(delivery, error, this.#context())
     metrics.deadLetters.inc({ queue: delivery.queue, reason: error.code })
     log.error(
@@ -369,8 +345,7 @@ export class TaskRunner {
       },
       `a message can't be understood: ${error.message}; see "taskqueue dead show ${letter.id}"`,
     )
-    settle({ token: delivery.token, kind: 'dead', letter }, delivery.queue)
-    release()
+    this.#end(delivery, { token: delivery.token, kind: 'dead', letter })
   }
 
   #optionsOf(task: RegisteredTask): ResolvedTaskOptions {
@@ -391,7 +366,11 @@ export class TaskRunner {
   }
 }
 
-function isRedelivered(properties: Readonly<Record<string, unknown>>): boolean {
-  const info = properties['delivery_info']
-  return typeof info === 'object' && info !== null && Reflect.get(info, 'redelivered') === true
+/** The message of a task that was acknowledged early, for its letter; empty when its arguments can't be written again. */
+function revivalOf(message: TaskMessage, queue: string): string {
+  try {
+    return encodeRevival(message, queue).raw
+  } catch {
+    return ''
+  }
 }

@@ -172,10 +172,11 @@ export class TaskWorker implements HealthSource {
   }
 
   readyz(): Health {
-    const { connected, error } = this.#transport.state()
+    const { connected, error, trouble } = this.#transport.state()
     const detail = { queues: this.options.queues, running: this.runner.running.size, slots: this.options.concurrency }
     if (this.#stopping) return { ok: false, message: 'stopping', detail }
     if (!connected) return { ok: false, message: error ?? 'connecting to the broker', detail }
+    if (trouble !== undefined) return { ok: false, message: trouble, detail }
     return { ok: true, message: 'consuming', detail }
   }
 
@@ -253,11 +254,11 @@ export class TaskWorker implements HealthSource {
 
   #release(): void {
     this.#consumer?.grant(1)
-    if (this.#stopping && this.runner.running.size === 0) for (const wake of this.#idleWaiters.splice(0)) wake()
+    if (this.#stopping && this.runner.idle) for (const wake of this.#idleWaiters.splice(0)) wake()
   }
 
   #drained(graceMs: number): Promise<void> {
-    if (this.runner.running.size === 0) return Promise.resolve()
+    if (this.runner.idle) return Promise.resolve()
     return new Promise((resolve) => {
       const timer = this.#clock.after(graceMs, resolve)
       this.#idleWaiters.push(() => {

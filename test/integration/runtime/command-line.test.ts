@@ -2,8 +2,10 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { endAll, run, startWorker, type Output } from './support/command.ts'
+import { TaskApp } from '../../../src/runtime/app.ts'
+import { endAll, launch, run, startWorker, type Output } from './support/command.ts'
 import { startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
 import { until } from '../../fixtures/until.ts'
 
@@ -73,6 +75,8 @@ describe('send', () => {
     [['worker', '--app', 'package.json', '--concurrency', '0'], 'TASKQUEUE_CONCURRENCY'],
     [['beat'], 'OptionMissing'],
     [['dead', 'drop'], 'OptionMissing'],
+    [['dead', 'list', '--limit', '1.5'], 'whole number'],
+    [['dead', 'list', '--limit', '-3'], 'whole number'],
     [['dead', 'retry', 'an-id', '--all'], 'OptionMissing'],
   ])('%j is wrong use: exit 2, and why', async (args, why) => {
     const output = await cli(...args)
@@ -103,6 +107,46 @@ describe('worker', () => {
       code: 2,
       stderr: expect.stringContaining('it exports apps') as string,
     })
+  })
+})
+
+describe('flags', () => {
+  it('win over what the app says in code', async () => {
+    const app = fileURLToPath(new URL('fixtures/app-in-code.ts', import.meta.url))
+    const flags = ['--broker-url', redis.url, '--concurrency', '3', '--queues', 'here']
+    const worker = launch(['worker', '--app', app, ...flags], {})
+    await worker.event('broker-connected')
+    expect(await worker.event('worker-started')).toMatchObject({ concurrency: 3, queues: ['here'] })
+    await worker.end()
+  })
+})
+
+describe('dead letters', () => {
+  it('that are not there are told of by their ids, and do not keep others from being retried', async () => {
+    const app = new TaskApp({ name: 'test', env: { TASKQUEUE_BROKER_URL: redis.url } })
+    const { id, publication } = app.prepare('test.add', [1, 2])
+    await app.close()
+    const letter = { id, task: 'test.add', queue: 'celery', reason: 'RetriesSpent', error: 'x', diedAt: 1 }
+    await redis.client.hset('taskqueue:dead:letters', id, JSON.stringify(letter))
+    await redis.client.hset('taskqueue:dead:messages', id, publication.raw)
+    await redis.client.zadd('taskqueue:dead:index', 1, id)
+    const output = await cli('dead', 'retry', 'no-such', id)
+    expect(output.code).toBe(1)
+    expect(output.stdout).toContain('there is no dead letter no-such')
+    expect(output.stdout).toContain('1 sent again')
+    await redis.client.del('celery')
+  })
+
+  it('by the hundred thousand are dropped', async () => {
+    await redis.client.del('taskqueue:dead:letters', 'taskqueue:dead:messages', 'taskqueue:dead:index')
+    const ids = Array.from({ length: 200_000 }, (_, n) => `dead-${n}`)
+    for (let at = 0; at < ids.length; at += 10_000) {
+      const page = ids.slice(at, at + 10_000)
+      await redis.client.hset('taskqueue:dead:letters', ...page.flatMap((id) => [id, JSON.stringify({ id })]))
+      await redis.client.zadd('taskqueue:dead:index', ...page.flatMap((id) => [1, id]))
+    }
+    expect(await cli('dead', 'drop', '--all')).toMatchObject({ code: 0, stdout: '200000 dropped\n' })
+    expect(await redis.client.exists('taskqueue:dead:letters', 'taskqueue:dead:index')).toBe(0)
   })
 })
 

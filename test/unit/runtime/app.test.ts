@@ -98,6 +98,30 @@ describe('naming tasks', () => {
     expect(code(() => app.task('orders.log', () => undefined))).toBe('TaskTwice')
     expect(code(() => app.task('x', {}, undefined as never))).toBe('OptionInvalid')
     expect(code(() => app.task('y', { maxRetries: -1 }, () => undefined))).toBe('OptionInvalid')
+    expect(code(() => app.task('y', { noRetryFor: ['TypeError'] as never }, () => undefined))).toBe('OptionInvalid')
+    expect(code(() => app.task('y', { retryBackoff: 'never' as never }, () => undefined))).toBe('OptionInvalid')
+  })
+
+  it.each([
+    { queues: [] },
+    { queues: ['a b'] },
+    { queues: Array.from({ length: 257 }, (_, n) => `q${n}`) },
+    { concurrency: 0 },
+    { concurrency: '8' as never },
+    { resultTtlSeconds: 0 },
+    { maxRetries: Number.NaN },
+    { environment: 'test' as never },
+    { acksLate: 'no' as never },
+    { defaultQueue: '' },
+  ])('refuses settings in code that a variable may not have either: %j', (options) => {
+    expect(code(() => new TaskApp({ name: 'a', env: {}, ...options }))).toBe('SettingInvalid')
+  })
+
+  it('lets the command line win over code, and results follow the broker that it gives', () => {
+    const app = new TaskApp({ name: 'a', env: {}, brokerUrl: 'redis://code', concurrency: 1 })
+    app.override({ brokerUrl: 'redis://flag', concurrency: 3 })
+    expect(app.settings).toMatchObject({ brokerUrl: 'redis://flag', resultUrl: 'redis://flag', concurrency: 3 })
+    expect(code(() => app.override({ concurrency: 0 }))).toBe('SettingInvalid')
   })
 
   it('takes options in code over variables, and lets results follow a broker given in code', () => {

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { boundQueues, redisKeys } from '../../../src/runtime/broker/redis/keys.ts'
 import { codedError } from '../../../src/runtime/broker/redis/connection.ts'
-import { parseBrokerUrl, redactText } from '../../../src/runtime/broker/redis/url.ts'
+import { parseBrokerUrl, redactText, showBroker } from '../../../src/runtime/broker/redis/url.ts'
 import { stepOfTag, formatTag, newProcessTag } from '../../../src/runtime/broker/redis/tag.ts'
 import { LeaseSlots, readSlots } from '../../../src/runtime/broker/redis/lease-slots.ts'
 import { presenceKey } from '../../../src/runtime/broker/presence.ts'
@@ -185,14 +185,49 @@ describe('URLs', () => {
     expect(parseBrokerUrl('redis://broker')).toEqual({ host: 'broker', port: 6379, db: 0 })
   })
 
+  it('of rediss may say that no certificate is required, as kombu has it', () => {
+    expect(parseBrokerUrl('rediss://h/0?ssl_cert_reqs=CERT_NONE').tls).toEqual({ rejectUnauthorized: false })
+    expect(parseBrokerUrl('rediss://h/0?ssl_cert_reqs=required').tls).toEqual({})
+  })
+
   it.each(['', 'broker:6379', 'http://broker', 'redis://broker/zero', 'redis://'])('refuses %j', (url) => {
     expect(() => parseBrokerUrl(url)).toThrow(/can't be used/)
+  })
+
+  it.each([
+    'hunter2',
+    'user:hunter2@host',
+    'redis://:p#hunter2@host/0',
+    'redis://:hunter2#x@host/0',
+    'redis://:hunter2%@host/0',
+    'redis://:hunter2 x@host/0',
+    'redis://:"hunter2"/@host/0',
+    'redis://host/hunter2',
+    'redis://me:hunter2@host:port/0',
+  ])('that can not be read are a coded error which shows nothing of them: %s', (url) => {
+    expect(() => parseBrokerUrl(url)).toThrow(
+      expect.objectContaining({ code: 'BrokerUrlInvalid', message: expect.not.stringContaining('hunter2') as string }),
+    )
+    expect(showBroker(url)).not.toContain('hunter2')
+    expect(codedError(new Error('x'), url).message).not.toContain('hunter2')
+  })
+
+  it.each([
+    ['redis://me:hunter2@host/1', 'redis://me:***@host:6379/1'],
+    ['redis://:hunter2@host', 'redis://:***@host:6379/0'],
+    ['redis://hunter2@host', 'redis://***@host:6379/0'],
+    ['rediss://[::1]:7000/4?password=hunter2', 'rediss://[::1]:7000/4'],
+    ['redis://host/0', 'redis://host:6379/0'],
+  ])('are shown without a password: %s', (url, shown) => {
+    expect(showBroker(url)).toBe(shown)
   })
 
   it.each([
     ['redis://me:secret@host/0', 'redis://me:***@host/0'],
     ['connect redis://:sec/ret@x@host:1 failed', 'connect redis://:***@host:1 failed'],
     ['redis://host/0', 'redis://host/0'],
+    ['at redis://:se"cr et@host/0?password=hunter2', 'at redis://:***@host/0?password=***'],
+    ['redis://hunter2@host', 'redis://***@host'],
   ])('never show a password: %s', (text, shown) => {
     expect(redactText(text)).toBe(shown)
   })

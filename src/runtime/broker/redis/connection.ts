@@ -3,7 +3,7 @@
 import { Redis } from 'ioredis'
 import { BrokerError, type BrokerErrorCode, asError } from '../../errors.ts'
 import { backoffMs } from '../backoff.ts'
-import { redactText, parseBrokerUrl } from './url.ts'
+import { parseBrokerUrl, redactText, showBroker } from './url.ts'
 
 /** Time limits of a connection, in milliseconds. */
 export interface ConnectionTimeouts {
@@ -37,6 +37,8 @@ export class RedisConnection {
   readonly #url: string
   #ready = false
   #closed = false
+  /** How often in a row a server that could be reached was not fit to be used. */
+  #refusals = 0
   #lastError: BrokerError | undefined
   #reported: string | undefined
   readonly #onTrouble: ConnectionOptions['onTrouble']
@@ -64,7 +66,8 @@ export class RedisConnection {
       autoResubscribe: false,
       // A primary that became a replica: the name in the URL leads to the new one.
       reconnectOnError: (error) => error.message.startsWith('READONLY'),
-      retryStrategy: (attempt) => backoffMs(attempt, RECONNECT, this.#random()),
+      // A connect counts as good only once onConnect has done its part: ioredis begins at 1 again before that.
+      retryStrategy: (attempt) => backoffMs(attempt + this.#refusals, RECONNECT, this.#random()),
     })
     this.redis.on('error', (error: Error) => this.#fail(error))
     this.redis.on('ready', () => void this.#prepare(options.onConnect))
@@ -136,6 +139,7 @@ export class RedisConnection {
       await onConnect?.(this.redis)
       if (this.redis.status === 'ready') this.#set(true)
     } catch (error) {
+      this.#refusals += 1
       this.#fail(asError(error))
       if (!this.#closed) this.redis.disconnect(true)
     }
@@ -144,7 +148,10 @@ export class RedisConnection {
   #set(ready: boolean): void {
     if (this.#ready === ready) return
     this.#ready = ready
-    if (ready) this.#lastError = this.#reported = undefined
+    if (ready) {
+      this.#lastError = this.#reported = undefined
+      this.#refusals = 0
+    }
     for (const listener of [...this.#listeners]) listener(ready)
   }
 
@@ -159,7 +166,7 @@ export class RedisConnection {
     if (this.#lastError) return this.#lastError
     return new BrokerError(
       'BrokerTimeout',
-      `the broker at ${redactText(this.#url)} gave no answer within ${timeoutMs} ms`,
+      `the broker at ${showBroker(this.#url)} gave no answer within ${timeoutMs} ms`,
     )
   }
 }
@@ -182,7 +189,7 @@ export function codedError(error: unknown, url: string): BrokerError {
   if (error instanceof BrokerError) return error
   const cause = asError(error)
   const text = redactText(cause.message || (cause as NodeJS.ErrnoException).code || cause.name)
-  const where = redactText(url)
+  const where = showBroker(url)
   for (const [pattern, code, advice] of BY_PREFIX) {
     if (pattern.test(cause.message)) return new BrokerError(code, `the broker at ${where} said "${text}": ${advice}`)
   }

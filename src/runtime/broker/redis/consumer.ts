@@ -12,15 +12,16 @@ import { BrokerError, MessageError } from '../../errors.ts'
 import { CONSUMER_MAX_BODY_BYTES, decodeEnvelope, type Envelope } from '../../protocol/envelope.ts'
 import { priorityStep } from '../../protocol/queue-key.ts'
 import { backoffMs } from '../backoff.ts'
-import type { ConsumeOptions, Consumer, Delivery, DeliveryToken, Outcome } from '../transport.ts'
+import type { ConsumeOptions, Consumer, Delivery, Outcome } from '../transport.ts'
 import type { RedisConnection } from './connection.ts'
+import { HeldDeliveries } from './held-deliveries.ts'
 import type { Keys } from './keys.ts'
 import type { LeaseSlots } from './lease-slots.ts'
-import { MAX_QUEUES } from './lease-slots.ts'
 import { joinCall, promoteCall, recoverCall, takeCall } from './queue-calls.ts'
 import { addScript, isNoScript, loadScripts, runScript, type ScriptCall } from './scripts.ts'
-import { settleCall, type PendingOutcome } from './settle-call.ts'
+import { complaintAbout, settleCall, type PendingOutcome } from './settle-call.ts'
 import { formatTag } from './tag.ts'
+import { uuid4 } from '../../protocol/uuid.ts'
 import type { Redis } from 'ioredis'
 
 /** Seconds a lease lasts; renewed about three times as often. */
@@ -44,13 +45,10 @@ export interface ConsumerDeps {
   readonly random: () => number
   /** Called when the consumer goes idle with slots free: wake-ups are wanted. */
   readonly onIdle: () => void
+  /** Whether leases are not renewed as they should be: nothing new is taken then. */
+  readonly leasesOverdue: () => boolean
   /** Something that is no error of ours to handle, for the log. */
   readonly onTrouble: (message: string) => void
-}
-
-interface Held {
-  readonly queue: string
-  readonly slot: number
 }
 
 interface Tick {
@@ -63,7 +61,7 @@ interface Tick {
 export class RedisConsumer implements Consumer {
   readonly #deps: ConsumerDeps
   readonly #options: ConsumeOptions
-  readonly #held = new Map<string, Held>()
+  readonly #held: HeldDeliveries
   #pending: PendingOutcome[] = []
   #credit = 0
   #requested = 0
@@ -78,6 +76,9 @@ export class RedisConsumer implements Consumer {
   #scheduled = false
   #failures = 0
   #pausedUntil = 0
+  #resume: Timer | undefined
+  #trouble: string | undefined
+  #unreadable = ''
   #emptyWakes = 0
   #woken = false
   #poll: Timer | undefined
@@ -89,9 +90,9 @@ export class RedisConsumer implements Consumer {
   #flushed: (() => void)[] = []
 
   constructor(deps: ConsumerDeps, options: ConsumeOptions) {
-    if (options.queues.length > MAX_QUEUES) throw new RangeError(`a consumer takes at most ${MAX_QUEUES} queues`)
     this.#deps = deps
     this.#options = options
+    this.#held = new HeldDeliveries(deps.process, options.queues, deps.slots)
     this.#deps.connection.onChange((ready) => {
       if (ready) this.#kick()
     })
@@ -101,12 +102,18 @@ export class RedisConsumer implements Consumer {
     return this.#lastRoundTrip
   }
 
+  /** Why nothing is taken although the broker is connected; undefined while all is well. */
+  get trouble(): string | undefined {
+    if (this.#deps.leasesOverdue()) return 'leases are not being renewed: nothing new is taken'
+    return this.#trouble
+  }
+
   /** Part of connecting: brings the scripts, names the queues, gives back what a lost reply left under our name. */
   async prepare(redis: Redis): Promise<void> {
     const { keys, process, clock } = this.#deps
     const { queues } = this.#options
     await loadScripts(redis, ['take', 'settle', 'recover', 'join', 'promote'])
-    await runScript(redis, joinCall(keys, queues, process, this.#held.keys()))
+    await runScript(redis, joinCall(keys, queues, process, this.#held.tags()))
     this.#connectedAt = clock.monotonic()
     this.#failures = 0
     this.#pausedUntil = 0
@@ -118,7 +125,8 @@ export class RedisConsumer implements Consumer {
   }
 
   settle(outcome: Outcome, queue: string): void {
-    this.#pending.push({ outcome, queue })
+    // A tag fences its outcome; one without is given a name, by which a repetition is known.
+    this.#pending.push(outcome.token === null ? { outcome, queue, once: uuid4() } : { outcome, queue })
     this.#kick()
   }
 
@@ -168,6 +176,7 @@ export class RedisConsumer implements Consumer {
     this.#closed = true
     this.#taking = false
     this.#poll?.cancel()
+    this.#resume?.cancel()
     return Promise.resolve()
   }
 
@@ -189,10 +198,14 @@ export class RedisConsumer implements Consumer {
   #pump(): void {
     if (this.#closed || !this.#deps.connection.ready) return
     const wait = this.#pausedUntil - this.#deps.clock.monotonic()
-    if (wait > 0) return
+    if (wait > 0) {
+      this.#resumeAfter(wait)
+      return
+    }
+    const taking = this.#taking && !this.#deps.leasesOverdue()
     const half = Math.max(1, Math.ceil(this.#options.concurrency / 2))
     while (this.#ticks < 2) {
-      const free = this.#taking ? this.#credit - this.#requested : 0
+      const free = taking ? this.#credit - this.#requested : 0
       const wants = this.#idle ? 0 : free
       if (wants <= 0 && this.#pending.length === 0) return
       if (this.#ticks > 0 && wants < half && this.#pending.length < half) return
@@ -278,7 +291,10 @@ export class RedisConsumer implements Consumer {
     this.#requested -= tick.want
     this.#unsettled -= tick.outcomes.length
     const promoted = replies.get('promote')
-    if (Array.isArray(promoted)) this.#nextDue = Number(promoted[1]) < 0 ? undefined : Number(promoted[1])
+    if (Array.isArray(promoted)) {
+      const dueIn = Number(promoted[1])
+      this.#nextDue = dueIn < 0 ? undefined : this.#deps.clock.monotonic() + dueIn
+    }
     const settled = replies.get('settle')
     if (typeof settled === 'string') this.#confirm(tick.outcomes, settled)
     // Their confirmation didn't come: they are sent again, and the tag makes that harmless.
@@ -288,29 +304,21 @@ export class RedisConsumer implements Consumer {
     const taken = replies.get('take')
     if (Array.isArray(taken)) this.#receive(tick, taken, turn)
     if (replies.size > 0) this.#lastRoundTrip = this.#deps.clock.monotonic()
-    if (error === undefined) this.#failures = 0
-    else this.#slowDown(error)
+    if (error !== undefined) {
+      this.#slowDown(error)
+      return
+    }
+    this.#failures = 0
+    this.#trouble = this.#unreadable === '' ? undefined : this.#unreadable
   }
 
   #confirm(outcomes: readonly PendingOutcome[], settled: string): void {
-    outcomes.forEach(({ outcome, queue, repeated }, i) => {
-      if (settled[i] === '0' && !repeated) {
-        this.#deps.onTrouble(`an outcome on queue ${queue} came after its lease was lost; the task runs elsewhere`)
-      }
-      if (settled[i] === 'e') {
-        this.#deps.onTrouble(
-          `an outcome on queue ${queue} was refused by the broker; the message comes back when its lease ends`,
-        )
-      }
-      if (outcome.token !== null) this.#release(outcome.token)
+    outcomes.forEach((pending, i) => {
+      const { outcome } = pending
+      const complaint = complaintAbout(pending, settled[i])
+      if (complaint !== undefined) this.#deps.onTrouble(complaint)
+      if (outcome.token !== null) this.#held.remove(outcome.token)
     })
-  }
-
-  #release(token: string): void {
-    const held = this.#held.get(token)
-    if (!held) return
-    this.#held.delete(token)
-    this.#deps.slots.remove(held.slot)
   }
 
   /** A broker that answers with errors, or not at all, must not be asked in a hot loop. */
@@ -319,18 +327,28 @@ export class RedisConsumer implements Consumer {
     this.#failures += 1
     const pauseMs = isNoScript(error) && this.#failures < 3 ? 0 : backoffMs(this.#failures, TROUBLE, random())
     this.#pausedUntil = clock.monotonic() + pauseMs
-    clock.after(pauseMs, () => this.#kick(), { background: true })
-    if (connection.ready && !isNoScript(error)) this.#deps.onTrouble(connection.coded(error).message)
+    this.#resumeAfter(pauseMs)
+    if (!connection.ready || isNoScript(error)) return
+    this.#trouble = connection.coded(error).message
+    this.#deps.onTrouble(this.#trouble)
+  }
+
+  /** A timer may fire a fraction early, and then #pump asks for another: without one a failed tick would be the last. */
+  #resumeAfter(pauseMs: number): void {
+    this.#resume?.cancel()
+    this.#resume = this.#deps.clock.after(pauseMs, () => this.#kick(), { background: true })
   }
 
   #receive(tick: Tick, reply: readonly unknown[], turn: number): void {
-    const [time, ...rest] = reply as [number, ...(string | number)[]]
+    const [time, unreadable, ...rest] = reply as [number, string, ...(string | number)[]]
     const order = this.#order(turn)
+    this.#noteUnreadable(unreadable, order)
     const deliveries: Delivery[] = []
     for (let i = 0; i + 2 < rest.length; i += 3) {
       const queue = order[Number(rest[i]) - 1] ?? ''
       const number = tick.firstNumber + deliveries.length
-      deliveries.push(this.#hold(queue, number, String(rest[i + 1]), String(rest[i + 2]), time))
+      const token = this.#held.add(queue, number, String(rest[i + 1]))
+      deliveries.push({ token, queue, takenAt: time, message: decode(String(rest[i + 2])) })
     }
     this.#credit -= deliveries.length
     if (deliveries.length < tick.want) this.#goIdle(deliveries.length === 0)
@@ -343,14 +361,13 @@ export class RedisConsumer implements Consumer {
     }
   }
 
-  #hold(queue: string, number: number, step: string, raw: string, takenAt: number): Delivery {
-    const token = formatTag(this.#deps.process, number, step) as DeliveryToken
-    const index = this.#options.queues.indexOf(queue)
-    this.#held.set(token, {
-      queue,
-      slot: this.#deps.slots.add({ number, queue: index, step: priorityStep(Number(step)) }),
-    })
-    return { token, queue, takenAt, message: decode(raw) }
+  /** Queues whose key is no list: the others are served, and it is said once and in readiness. */
+  #noteUnreadable(numbers: string, order: readonly string[]): void {
+    const names = numbers === '' ? [] : numbers.split(',').map((number) => order[Number(number) - 1] ?? '?')
+    const text =
+      names.length === 0 ? '' : `the key of queue ${names.toSorted().join(', ')} is no list: rename or remove it`
+    if (text !== '' && text !== this.#unreadable) this.#deps.onTrouble(text)
+    this.#unreadable = text
   }
 
   #goIdle(empty: boolean): void {
@@ -363,7 +380,7 @@ export class RedisConsumer implements Consumer {
     if (empty) this.#emptyWakes = Math.min(5, this.#emptyWakes + 1)
     this.#poll?.cancel()
     if (!this.#taking || this.#closed) return
-    const dueIn = this.#nextDue === undefined ? Infinity : Math.max(20, this.#nextDue - clock.now())
+    const dueIn = this.#nextDue === undefined ? Infinity : Math.max(20, this.#nextDue - clock.monotonic())
     const pollMs = Math.min(POLL_MS * (0.9 + random() * 0.2), dueIn)
     if (dueIn <= POLL_MS) this.#promotedAt = 0
     this.#poll = clock.after(pollMs, () => this.#takeAgain())

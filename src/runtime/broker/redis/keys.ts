@@ -25,6 +25,8 @@ export interface Keys {
   fanout(exchange: string, routingKey: string): string
   lease(name: string): string
   cursors(beat: string): string
+  /** Says that an outcome which no tag fences was done. */
+  once(name: string): string
   named(key: string): string
 }
 
@@ -47,6 +49,7 @@ export function redisKeys(prefix: string, db: number): Keys {
     fanout: (exchange, routingKey) => `${prefix}/${db}.${exchange}${routingKey === '' ? '' : `/${routingKey}`}`,
     lease: (name) => own(`lease:${name}`),
     cursors: (beat) => own(`cursors:${beat}`),
+    once: (name) => own(`once:${name}`),
     named: (key) => prefix + key,
   }
 }

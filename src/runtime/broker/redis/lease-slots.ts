@@ -4,7 +4,7 @@ import { PRIORITY_STEPS, type PriorityStep } from '../../protocol/queue-key.ts'
 import { formatTag } from './tag.ts'
 
 /** Queues that a slot's number has room for. */
-export const MAX_QUEUES = 256
+const MAX_QUEUES = 256
 
 const STEPS = PRIORITY_STEPS.length
 

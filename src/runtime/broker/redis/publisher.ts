@@ -9,8 +9,9 @@ import type { Keys } from './keys.ts'
 export const PUBLISH_DEADLINE_MS = 5000
 const BATCH_MESSAGES = 500
 const BATCH_BYTES = 1024 * 1024
-/** Messages that wait for the broker at once; more are refused. */
+/** Messages, and their characters, that wait for the broker at once; more are refused. */
 const MAX_WAITING = 50_000
+const MAX_WAITING_LENGTH = 64 * 1024 * 1024
 
 interface Waiting {
   readonly publications: readonly Publication[]
@@ -25,6 +26,7 @@ export class RedisPublisher {
   #waiting: Waiting[] = []
   #scheduled = false
   #waitingMessages = 0
+  #waitingLength = 0
 
   constructor(connection: RedisConnection, keys: Keys) {
     this.#connection = connection
@@ -33,16 +35,23 @@ export class RedisPublisher {
 
   /** Resolves when the broker has the messages. @throws BrokerError within PUBLISH_DEADLINE_MS */
   publish(publications: readonly Publication[]): Promise<void> {
-    if (this.#waitingMessages + publications.length > MAX_WAITING) {
-      const message = `${this.#waitingMessages} messages wait for the broker already: slow down, or await each publish`
+    const length = publications.reduce((sum, { raw }) => sum + raw.length, 0)
+    // One that is larger than all room is let through alone.
+    const full =
+      this.#waitingMessages + publications.length > MAX_WAITING ||
+      (this.#waitingLength > 0 && this.#waitingLength + length > MAX_WAITING_LENGTH)
+    if (full) {
+      const message = `${this.#waitingMessages} messages of ${this.#waitingLength} characters wait for the broker already: slow down, or await each publish`
       return Promise.reject(new BrokerError('BrokerUnreachable', message))
     }
     this.#waitingMessages += publications.length
+    this.#waitingLength += length
     return new Promise<void>((resolve, reject) => {
       this.#waiting.push({ publications, deadline: performance.now() + PUBLISH_DEADLINE_MS, resolve, reject })
       this.#kick()
     }).finally(() => {
       this.#waitingMessages -= publications.length
+      this.#waitingLength -= length
     })
   }
 
@@ -65,7 +74,6 @@ export class RedisPublisher {
       try {
         await this.#connection.whenReady(Math.max(1, deadline - performance.now()))
         await this.#push(batch)
-        for (const waiting of batch) waiting.resolve()
         return
       } catch (thrown) {
         const error = this.#connection.coded(thrown)
@@ -79,6 +87,7 @@ export class RedisPublisher {
     }
   }
 
+  /** Settles each of the batch by itself: a list that refuses its messages must not cost those of others. */
   async #push(batch: readonly Waiting[]): Promise<void> {
     const lists = new Map<string, string[]>()
     const channels = new Set<string>()
@@ -91,8 +100,20 @@ export class RedisPublisher {
     }
     const pipeline = this.#connection.redis.pipeline()
     for (const [key, raws] of lists) pipeline.lpush(key, ...raws)
+    // A wake-up is a courtesy: that it is refused (an ACL without channels) doesn't unsay the push.
     for (const channel of channels) pipeline.publish(channel, '1')
-    for (const [error] of (await pipeline.exec()) ?? []) if (error) throw error
+    const replies = (await pipeline.exec()) ?? []
+    const errors = new Map([...lists.keys()].map((key, i) => [key, replies[i]?.[0] ?? null]))
+    const refused = [...errors.values()].filter((error) => error !== null)
+    // Nothing arrived: whether it may be tried again is for the caller to see.
+    if (refused[0] && refused.length === lists.size) throw refused[0]
+    for (const { publications, resolve, reject } of batch) {
+      const error = publications
+        .map(({ queue, priority }) => errors.get(this.#keys.list(queue, priorityStep(priority))))
+        .find((one) => one)
+      if (error) reject(this.#connection.coded(error))
+      else resolve()
+    }
   }
 }
 

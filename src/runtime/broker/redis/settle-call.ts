@@ -9,9 +9,14 @@ import { stepOfTag } from './tag.ts'
 export interface PendingOutcome {
   readonly outcome: Outcome
   readonly queue: string
+  /** Names an outcome that no tag fences, so that sending it again after a lost reply does nothing. */
+  readonly once?: string
   /** It was sent before, and no reply came: that its tag is gone says nothing then. */
   readonly repeated?: boolean
 }
+
+/** Seconds for which a repeated outcome is known: far longer than one is sent again for. */
+const ONCE_SECONDS = 3600
 
 /** Makes the tag of a message that is parked. */
 export type ParkTag = (priority: number) => string
@@ -20,12 +25,32 @@ export type ParkTag = (priority: number) => string
 export function settleCall(batch: readonly PendingOutcome[], keys: Keys, parkTag: ParkTag): ScriptCall {
   const table = new KeyTable([keys.unacked, keys.unackedIndex])
   const args: (string | number)[] = []
-  for (const { outcome, queue } of batch) {
+  for (const { outcome, queue, once } of batch) {
     const actions = actionsOf(outcome, queue, keys, table, parkTag)
+    if (once !== undefined) actions.unshift(['O', table.number(keys.once(once)), ONCE_SECONDS])
     args.push(outcome.token ?? '', table.number(keys.leases(queue)), JSON.stringify(queue), actions.length)
     for (const action of actions) args.push(...action)
   }
   return { name: 'settle', keys: table.keys, args }
+}
+
+/** What is to be said about the broker's answer to an outcome (see settle.lua); undefined when it was done. */
+export function complaintAbout({ outcome, queue, repeated }: PendingOutcome, answer = '1'): string | undefined {
+  const where = `an outcome on queue ${queue}`
+  switch (answer) {
+    case '0':
+      return repeated ? undefined : `${where} came after its lease was lost; the task runs elsewhere`
+    case 'r':
+      return `${where} was settled, but the broker refused its result: look at the user's ACL and at TASKQUEUE_RESULT_TTL_SECONDS`
+    case 'p':
+      return `${where} was refused by the broker half-way: a message that should have followed is lost`
+    case 'e':
+      return outcome.token === null
+        ? `${where} was refused by the broker, and the message was acknowledged before it ran: it is lost`
+        : `${where} was refused by the broker; the message comes back when its lease ends`
+    default:
+      return undefined
+  }
 }
 
 /** Numbers keys as they come up, so that each is sent once. */

@@ -27,6 +27,8 @@ export interface RedisStoreOptions {
 }
 
 const CONNECT_MS = 5000
+/** Dead letters read or dropped in one call. */
+const PAGE = 1000
 
 export class RedisStore implements Store {
   readonly #keys: Keys
@@ -166,12 +168,17 @@ export class RedisStore implements Store {
 
   async listDeadLetters(limit: number): Promise<DeadLetter[]> {
     return this.#run(async (redis) => {
-      const ids = await redis.zrevrange(this.#keys.deadIndex, 0, limit - 1)
-      if (ids.length === 0) return []
-      const letters = await redis.hmget(this.#keys.deadLetters, ...ids)
+      const letters: DeadLetter[] = []
+      // By pages: hundreds of thousands in one call are more arguments than a call can have, and hold the server up.
+      for (let at = 0; at < limit; at += PAGE) {
+        const ids = await redis.zrevrange(this.#keys.deadIndex, at, Math.min(at + PAGE, limit) - 1)
+        if (ids.length === 0) break
+        for (const text of await redis.hmget(this.#keys.deadLetters, ...ids)) {
+          const letter = parseObject(text ?? '')
+          if (letter) letters.push(letter as unknown as DeadLetter)
+        }
+      }
       return letters
-        .map((letter) => parseObject(letter ?? ''))
-        .filter((letter): letter is DeadLetter => letter !== undefined)
     })
   }
 
@@ -197,16 +204,20 @@ export class RedisStore implements Store {
   }
 
   async dropDeadLetters(ids: readonly string[]): Promise<number> {
-    if (ids.length === 0) return 0
     const keys = this.#keys
     return this.#run(async (redis) => {
-      const replies = await redis
-        .multi()
-        .hdel(keys.deadLetters, ...ids)
-        .hdel(keys.deadMessages, ...ids)
-        .zrem(keys.deadIndex, ...ids)
-        .exec()
-      return Number(replies?.[0]?.[1] ?? 0)
+      let dropped = 0
+      for (let at = 0; at < ids.length; at += PAGE) {
+        const page = ids.slice(at, at + PAGE)
+        const replies = await redis
+          .multi()
+          .hdel(keys.deadLetters, ...page)
+          .hdel(keys.deadMessages, ...page)
+          .zrem(keys.deadIndex, ...page)
+          .exec()
+        dropped += Number(replies?.[0]?.[1] ?? 0)
+      }
+      return dropped
     })
   }
 

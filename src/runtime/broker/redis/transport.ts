@@ -18,6 +18,7 @@ import { LEASE_SECONDS, RedisConsumer } from './consumer.ts'
 import { readDepth } from './depth.ts'
 import { boundQueues, redisKeys, type Keys } from './keys.ts'
 import { LeaseKeeper } from './lease-keeper.ts'
+import { RENEWED_AT_BYTES } from './lease-renewal.ts'
 import { LeaseSlots } from './lease-slots.ts'
 import { readParked } from './parked.ts'
 import { RedisPublisher } from './publisher.ts'
@@ -55,6 +56,7 @@ export class RedisTransport implements Transport {
   #consumer: RedisConsumer | undefined
   #leases: LeaseKeeper | undefined
   #waiters: QueueWaiter[] = []
+  readonly #told = new Set<string>()
 
   /** @throws BrokerError `BrokerUrlInvalid` */
   constructor(options: RedisTransportOptions) {
@@ -84,6 +86,7 @@ export class RedisTransport implements Transport {
       connected: this.#connection.ready,
       error: this.#connection.error?.message,
       lastRoundTrip: this.#consumer?.lastRoundTrip,
+      trouble: this.#consumer?.trouble,
     }
   }
 
@@ -101,6 +104,7 @@ export class RedisTransport implements Transport {
     const process = newProcessTag()
     // Deliveries whose outcome is on its way keep their slot: up to two batches beyond the concurrency.
     const slots = new LeaseSlots(options.concurrency + 1024)
+    const renewedAt = new SharedArrayBuffer(RENEWED_AT_BYTES)
     const trouble = this.#options.onTrouble ?? (() => undefined)
     const consumer = new RedisConsumer(
       {
@@ -113,6 +117,7 @@ export class RedisTransport implements Transport {
         onIdle: () => {
           for (const waiter of this.#waiters) waiter.arm()
         },
+        leasesOverdue: () => this.#leases?.overdue === true,
         onTrouble: trouble,
       },
       options,
@@ -123,12 +128,15 @@ export class RedisTransport implements Transport {
         url: this.#options.url,
         process,
         memory: slots.memory,
+        renewedAt,
         unacked: this.#keys.unacked,
         unackedIndex: this.#keys.unackedIndex,
         leases: options.queues.map((queue) => this.#keys.leases(queue)),
         leaseSeconds: LEASE_SECONDS,
         renewMs: renewEveryMs(this.#options.visibilityTimeoutSeconds ?? 3600),
       },
+      this.#connection,
+      this.#clock,
       { onLost: (tag) => options.handlers.onLost(tag as DeliveryToken), onTrouble: trouble },
     )
     this.#waiters = options.queues
@@ -158,8 +166,20 @@ export class RedisTransport implements Transport {
     for (const queue of queues) {
       this.#subscriber
         .subscribe(this.#keys.wake(queue), () => consumer.wake())
-        .catch(() => this.#clock.after(5000, () => this.#listenForWakes([queue], consumer), { background: true }))
+        .catch((error: unknown) => {
+          this.#tellOnce(
+            `wake-ups can't be heard, so tasks wait for the poll: ${this.#connection.coded(error).message}`,
+          )
+          this.#clock.after(5000, () => this.#listenForWakes([queue], consumer), { background: true })
+        })
     }
+  }
+
+  /** For what fails again and again in the same way. */
+  #tellOnce(message: string): void {
+    if (this.#told.has(message)) return
+    this.#told.add(message)
+    this.#options.onTrouble?.(message)
   }
 
   publish(publications: readonly Publication[]): Promise<void> {

@@ -3,32 +3,55 @@ import type { RedisOptions } from 'ioredis'
 import { BrokerError } from '../../errors.ts'
 
 /**
- * The connection that a URL describes: `redis://[user:password@]host[:port][/db]`, or `rediss://` for TLS.
+ * The connection that a URL describes: `redis://[user:password@]host[:port][/db]`, or `rediss://` for TLS. Nothing of a URL that
+ * can't be read is shown: any part of it may be a password.
  * @throws BrokerError `BrokerUrlInvalid`
  */
 export function parseBrokerUrl(
   url: string,
 ): Pick<RedisOptions, 'host' | 'port' | 'username' | 'password' | 'db' | 'tls'> {
-  let parsed: URL
-  try {
-    parsed = new URL(url)
-  } catch {
-    throw invalid(url, 'it is not a URL')
-  }
-  if (parsed.protocol !== 'redis:' && parsed.protocol !== 'rediss:') {
-    throw invalid(url, `its scheme is ${parsed.protocol.slice(0, -1)}; redis and rediss are known`)
-  }
-  if (parsed.hostname === '') throw invalid(url, 'it names no host')
-  const db = parsed.pathname === '' || parsed.pathname === '/' ? 0 : Number(parsed.pathname.slice(1))
-  if (!Number.isInteger(db) || db < 0) throw invalid(url, `its database ${parsed.pathname.slice(1)} is not a number`)
+  const parsed = read(url)
+  if (parsed.hostname === '') throw invalid('it names no host')
+  if (parsed.hash !== '' || /\s/.test(url))
+    throw invalid('it has a # or a blank: in a user or a password they are written %23 and %20')
+  const path = parsed.pathname.slice(1)
+  const db = Number(path)
+  if (!/^\d*$/.test(path) || !Number.isSafeInteger(db))
+    throw invalid('what follows the host is not the number of a database')
   return {
     // IPv6 hosts are written in brackets in a URL and without them everywhere else.
     host: parsed.hostname.replace(/^\[(.*)\]$/, '$1'),
     port: parsed.port === '' ? 6379 : Number(parsed.port),
     db,
-    ...(parsed.username === '' ? {} : { username: decodeURIComponent(parsed.username) }),
-    ...(parsed.password === '' ? {} : { password: decodeURIComponent(parsed.password) }),
-    ...(parsed.protocol === 'rediss:' ? { tls: {} } : {}),
+    ...(parsed.username === '' ? {} : { username: unescape(parsed.username) }),
+    ...(parsed.password === '' ? {} : { password: unescape(parsed.password) }),
+    ...(parsed.protocol === 'rediss:' ? { tls: tlsOptions(parsed.searchParams) } : {}),
+  }
+}
+
+/** redis-py's `ssl_cert_reqs`, which kombu asks for in every rediss URL; other parameters are its own business. */
+function tlsOptions(query: URLSearchParams): { rejectUnauthorized?: boolean } {
+  const required = query
+    .get('ssl_cert_reqs')
+    ?.toLowerCase()
+    .replace(/^cert_/, '')
+  return required === 'none' ? { rejectUnauthorized: false } : {}
+}
+
+function read(url: string): URL {
+  if (!/^rediss?:\/\//.test(url)) throw invalid('it does not begin with redis:// or rediss://')
+  try {
+    return new URL(url)
+  } catch {
+    throw invalid('its host or port can not be read; characters such as / @ : in a password are written %2F, %40, %3A')
+  }
+}
+
+function unescape(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    throw invalid('its user or password has a bare %, which is written %25')
   }
 }
 
@@ -38,20 +61,32 @@ export function describeBroker(url: string): { hostname: string; port: number; v
   return { hostname: host ?? '', port: port ?? 6379, virtualHost: String(db ?? 0) }
 }
 
-function invalid(url: string, why: string): BrokerError {
-  return new BrokerError(
-    'BrokerUrlInvalid',
-    `the broker URL ${redactText(url)} can't be used: ${why} (redis://host:6379/0 is one)`,
-  )
+/** A broker URL for a log: without its user's password, and not at all when it can't be read. */
+export function showBroker(url: string): string {
+  try {
+    const { host = '', port, db, username, password, tls } = parseBrokerUrl(url)
+    // A user without a password is as likely a password without its colon.
+    const user = password === undefined ? '***' : `${username ?? ''}:***`
+    const who = username === undefined && password === undefined ? '' : `${user}@`
+    return `${tls ? 'rediss' : 'redis'}://${who}${host.includes(':') ? `[${host}]` : host}:${port ?? 6379}/${db ?? 0}`
+  } catch {
+    return '(a URL that is not shown)'
+  }
+}
+
+function invalid(why: string): BrokerError {
+  return new BrokerError('BrokerUrlInvalid', `the broker URL can't be used: ${why} (redis://host:6379/0 is one)`)
 }
 
 /**
- * Text with every password in a URL replaced. Everything up to the last @ counts as user and password, so that one with
- * unescaped characters, which makes the URL invalid, isn't shown either.
+ * Text of others, such as an error's, with every password in a URL replaced: what comes before the last @, and the values of a
+ * query.
  */
 export function redactText(text: string): string {
-  return text.replace(/([a-z][a-z0-9+.-]*:\/\/)([^\s"'<>]*)@/gi, (_, scheme: string, userinfo: string) => {
-    const colon = userinfo.indexOf(':')
-    return `${scheme}${colon < 0 ? userinfo : `${userinfo.slice(0, colon)}:***`}@`
-  })
+  return text
+    .replace(/([a-z][a-z0-9+.-]*:\/\/)([^\n]*)@/gi, (_, scheme: string, userinfo: string) => {
+      const colon = userinfo.indexOf(':')
+      return `${scheme}${colon < 0 ? '***' : `${userinfo.slice(0, colon)}:***`}@`
+    })
+    .replace(/([?&][^=&\s]*=)[^&\s"']+/g, '$1***')
 }

@@ -16,7 +16,7 @@ if slot ~= ARGV[3] then return 0 end
 local time = redis.call('TIME')
 for i = 7, #ARGV, 3 do
   redis.call('LPUSH', KEYS[tonumber(ARGV[i])], ARGV[i + 1])
-  redis.call('PUBLISH', ARGV[i + 2], '1')
+  redis.pcall('PUBLISH', ARGV[i + 2], '1')
   fired = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
   runs = runs + 1
 end

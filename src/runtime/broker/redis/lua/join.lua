@@ -18,13 +18,16 @@ for queue = 1, queues do
   for _, tag in ipairs(redis.call('ZRANGE', leases, 0, -1)) do
     if string.sub(tag, 1, #prefix) == prefix and not held[tag] then
       local record = redis.call('HGET', unacked, tag)
-      if record then
-        redis.call('RPUSH', KEYS[base + list_offset(tag)], from_record(record, name))
-        redis.call('HDEL', unacked, tag)
-        reclaimed = reclaimed + 1
+      local pushed = record and redis.pcall('RPUSH', KEYS[base + list_offset(tag)], from_record(record, name))
+      -- What its list does not take is left to recover.lua.
+      if type(pushed) ~= 'table' then
+        if record then
+          redis.call('HDEL', unacked, tag)
+          reclaimed = reclaimed + 1
+        end
+        redis.call('ZREM', index, tag)
+        redis.call('ZREM', leases, tag)
       end
-      redis.call('ZREM', index, tag)
-      redis.call('ZREM', leases, tag)
     end
   end
 end

@@ -14,13 +14,18 @@ for queue = 1, #ARGV - 1 do
   local leases = KEYS[base + 5]
   for _, tag in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', '(' .. now, 'LIMIT', 0, ARGV[1])) do
     local record = redis.call('HGET', unacked, tag)
-    if record then
-      redis.call('RPUSH', KEYS[base + list_offset(tag)], mark_lost(from_record(record, name)))
-      redis.call('HDEL', unacked, tag)
-      recovered = recovered + 1
+    local pushed = record and redis.pcall('RPUSH', KEYS[base + list_offset(tag)], mark_lost(from_record(record, name)))
+    if type(pushed) == 'table' then
+      -- Its list is no list: kept, and tried again later, behind the others.
+      redis.call('ZADD', leases, now + 60, tag)
+    else
+      if record then
+        redis.call('HDEL', unacked, tag)
+        recovered = recovered + 1
+      end
+      redis.call('ZREM', index, tag)
+      redis.call('ZREM', leases, tag)
     end
-    redis.call('ZREM', index, tag)
-    redis.call('ZREM', leases, tag)
   end
 end
 return recovered

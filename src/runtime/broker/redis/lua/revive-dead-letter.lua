@@ -6,7 +6,7 @@
 
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
 redis.call('LPUSH', KEYS[4], ARGV[2])
-redis.call('PUBLISH', ARGV[3], '1')
+redis.pcall('PUBLISH', ARGV[3], '1')
 redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('HDEL', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[1])

@@ -9,7 +9,9 @@
 --   D letters messages index id second letter raw   keep the message itself (raw when it was acknowledged early) as a dead letter
 --   G list begun                  give the message back to the head of its list; begun = 1 marks it as redelivered
 --   W parked tag due              park the message itself under a new tag until due
--- Returns one character an outcome: 1 done, 0 the lease was lost, e an action was refused and the record was left as it is.
+--   O key ttl                     only once: what is fenced by no tag is fenced by this key
+-- Returns one character an outcome: 1 done, 0 the lease was lost or it was done before, r done but for its result, which was
+--   refused, e an action was refused and nothing was done, p one was refused after another was done: what is left of it is lost.
 --include record
 --include redeliver
 
@@ -29,38 +31,75 @@ local function park(parked, tag, due, record)
   redis.call('ZADD', parked, due, tag)
 end
 
+-- A wake-up or a notice that can't be sent (an ACL without channels) must not undo what was done.
+local function notify(channel, text) redis.pcall('PUBLISH', channel, text) end
+
+local function failed(reply) return type(reply) == 'table' and reply.err ~= nil end
+
 local function store_result(name, ttl, json)
-  local old = redis.call('GETRANGE', name, 0, 19)
-  if string.match(old, '^{"status": ?"SUCCESS"') then return end
-  redis.call('SETEX', name, ttl, json)
-  redis.call('PUBLISH', name, json)
+  local old = redis.pcall('GETRANGE', name, 0, 19)
+  if failed(old) then return false end
+  if string.match(old, '^{"status": ?"SUCCESS"') then return true end
+  if failed(redis.pcall('SETEX', name, ttl, json)) then return false end
+  notify(name, json)
+  return true
 end
 
+-- For each action: how many arguments, whether its keys can take it (asked before anything is done), and the doing.
+local function can(command, number) return not failed(redis.pcall(command, KEYS[tonumber(number)])) end
+local function can_park(number) return can('ZCARD', number) and not failed(redis.pcall('ZCARD', index)) end
 local actions = {
-  P = function() return 3, function(a) redis.call('LPUSH', KEYS[tonumber(a[1])], a[2]) redis.call('PUBLISH', a[3], '1') end end,
-  K = function() return 4, function(a) park(KEYS[tonumber(a[1])], a[2], a[3], a[4]) end end,
-  R = function() return 3, function(a) store_result(KEYS[tonumber(a[1])], a[2], a[3]) end end,
-  D = function() return 7, function(a, record, name)
+  P = { 3, function(a) return can('LLEN', a[1]) end, function(a)
+    redis.call('LPUSH', KEYS[tonumber(a[1])], a[2])
+    notify(a[3], '1')
+  end },
+  K = { 4, function(a) return can_park(a[1]) end, function(a) park(KEYS[tonumber(a[1])], a[2], a[3], a[4]) end },
+  R = { 3 },
+  D = { 7, function(a) return can('HLEN', a[1]) and can('HLEN', a[2]) and can('ZCARD', a[3]) end, function(a, record, name)
     redis.call('HSET', KEYS[tonumber(a[1])], a[4], a[6])
     redis.call('HSET', KEYS[tonumber(a[2])], a[4], record and from_record(record, name) or a[7])
     redis.call('ZADD', KEYS[tonumber(a[3])], a[5], a[4])
-  end end,
-  G = function() return 2, function(a, record, name)
+  end },
+  G = { 2, function(a) return can('LLEN', a[1]) end, function(a, record, name)
     local raw = from_record(record, name)
     redis.call('RPUSH', KEYS[tonumber(a[1])], a[2] == '1' and mark_redelivered(raw) or raw)
-  end end,
-  W = function() return 3, function(a, record) park(KEYS[tonumber(a[1])], a[2], a[3], record) end end,
+  end },
+  W = { 3, function(a) return can_park(a[1]) end, function(a, record) park(KEYS[tonumber(a[1])], a[2], a[3], record) end },
+  O = { 2, function(a) return redis.call('EXISTS', KEYS[tonumber(a[1])]) == 0 end, function(a)
+    redis.call('SET', KEYS[tonumber(a[1])], '1', 'EX', a[2])
+  end },
 }
+
+-- Does the steps of one outcome; its record is still there. Returns its character.
+local function perform(steps, record, name)
+  for _, step in ipairs(steps) do
+    local kind, action, a = step[1], step[2], step[3]
+    if kind ~= 'R' and not action[2](a) then return kind == 'O' and '0' or 'e' end
+  end
+  local outcome, done = '1', false
+  for _, step in ipairs(steps) do
+    local kind, action, a = step[1], step[2], step[3]
+    if kind == 'R' then
+      if not store_result(KEYS[tonumber(a[1])], a[2], a[3]) then outcome = 'r' end
+    elseif pcall(action[3], a, record, name) then
+      done = done or kind ~= 'O'
+    else
+      return done and 'p' or 'e'
+    end
+  end
+  return outcome
+end
 
 local replies, removed, removed_leases = {}, {}, {}
 while at <= #ARGV do
   local tag, leases, name, count = arg(), tonumber(arg()), arg(), tonumber(arg())
-  local steps = {}
+  local steps, needs_record = {}, false
   for i = 1, count do
-    local size, run = actions[arg()]()
-    local a = {}
-    for j = 1, size do a[j] = arg() end
-    steps[i] = { run, a }
+    local kind = arg()
+    local action, a = actions[kind], {}
+    needs_record = needs_record or kind == 'D' or kind == 'G' or kind == 'W'
+    for j = 1, action[1] do a[j] = arg() end
+    steps[i] = { kind, action, a }
   end
   local outcome
   if tag == '' then
@@ -71,13 +110,9 @@ while at <= #ARGV do
     outcome = redis.call('HEXISTS', unacked, tag) == 1 and '1' or '0'
   end
   if outcome == '1' and count > 0 then
-    local record = tag ~= '' and redis.call('HGET', unacked, tag) or nil
-    for _, step in ipairs(steps) do
-      -- A list that is no list must not take the other outcomes of the batch with it.
-      local fine = pcall(step[1], step[2], record, name)
-      if not fine then outcome = 'e' break end
-    end
-    if outcome == '1' and tag ~= '' then redis.call('HDEL', unacked, tag) end
+    local record = needs_record and tag ~= '' and redis.call('HGET', unacked, tag) or nil
+    outcome = perform(steps, record, name)
+    if outcome ~= 'e' and tag ~= '' then redis.call('HDEL', unacked, tag) end
   end
   if tag ~= '' and outcome ~= 'e' then
     removed[#removed + 1] = tag

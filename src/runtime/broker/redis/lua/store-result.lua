@@ -7,5 +7,5 @@
 local old = redis.call('GETRANGE', KEYS[1], 0, 19)
 if string.match(old, '^{"status": ?"SUCCESS"') then return 0 end
 redis.call('SETEX', KEYS[1], ARGV[1], ARGV[2])
-redis.call('PUBLISH', KEYS[1], ARGV[2])
+redis.pcall('PUBLISH', KEYS[1], ARGV[2])
 return 1

@@ -3,7 +3,8 @@
 -- KEYS[1] unacked  KEYS[2] unacked_index  then for each queue: its lists of steps 0, 3, 6 and 9, its leases
 -- ARGV[1] how many at most (<= 500)  ARGV[2] the process part of the tags  ARGV[3] number of the first tag
 -- ARGV[4] seconds a lease lasts  ARGV[5] stop after so many bytes  then each queue's name as JSON
--- Returns the broker's milliseconds, then for each message: number of its queue (from 1), its step, the message.
+-- Returns the broker's milliseconds, the numbers of queues that could not be read (from 1, separated by commas), then for each
+-- message: number of its queue, its step, the message.
 --include record
 
 local unacked, index = KEYS[1], KEYS[2]
@@ -12,14 +13,21 @@ local lease, limit, queues = tonumber(ARGV[4]), tonumber(ARGV[5]), #ARGV - 5
 local STEPS = { '0', '3', '6', '9' }
 local time = redis.call('TIME')
 local now = tonumber(time[1])
-local reply = { now * 1000 + math.floor(tonumber(time[2]) / 1000) }
+local reply = { now * 1000 + math.floor(tonumber(time[2]) / 1000), '' }
 local taken, bytes = 0, 0
+local broken, is_broken = {}, {}
 
 -- The messages are read, recorded, and only then cut off the list: whatever raises on the way leaves them where they were.
 local function take_chunk(queue, step, most)
   local base = 2 + (queue - 1) * 5
   local list, name = KEYS[base + step], ARGV[5 + queue]
-  local raws = redis.call('LRANGE', list, -most, -1)
+  -- A key of another type must not cost the messages of other queues that are taken by now: their reply would be lost.
+  local raws = redis.pcall('LRANGE', list, -most, -1)
+  if raws.err then
+    if not is_broken[queue] then broken[#broken + 1] = queue end
+    is_broken[queue] = true
+    return 0
+  end
   local count = #raws
   if count == 0 then return 0 end
   local records, scores, leases = {}, {}, {}
@@ -72,4 +80,5 @@ for step = 1, 4 do
   end
   if taken >= want or bytes >= limit then break end
 end
+reply[2] = table.concat(broken, ',')
 return reply

@@ -8,7 +8,7 @@ local function mark_redelivered(raw)
 end
 
 local function mark_lost(raw)
-  local count, rest = string.match(raw, '^{"taskqueue%-lost":(%d+),(.*)$')
+  local count, rest = string.match(raw, '^{"taskqueue%-lost": ?(%d+), ?(.*)$')
   if not count then
     count, rest = 0, string.match(raw, '^%s*{(.*)$')
     -- What isn't an object goes back as it is; the decoder will refuse it.
