@@ -255,7 +255,7 @@ export interface TaskQueueBody {
        */
       mode: 'Monitor' | 'Discipline' | 'Off'
       /**
-       * NTP servers. Not asked yet by this version
+       * NTP servers. Not asked yet by this version, which measures against the broker.
        */
       servers?: string[]
       maxSkewSeconds: number
