@@ -9,6 +9,7 @@ import { RedisTransport } from './broker/redis/transport.ts'
 import type { Store } from './broker/store.ts'
 import type { Publication, Transport } from './broker/transport.ts'
 import { AsyncResult } from './results/async-result.ts'
+import { parseRate } from './worker/rate-limits.ts'
 import { checkSettings, queueName, readSettings, type Settings } from './settings.ts'
 import type { RegisteredTask, TaskHandler, TaskOptions } from './task.ts'
 import type { Schedule } from './triggers/schedule.ts'
@@ -292,8 +293,10 @@ function checkTaskOptions(name: string, options: TaskOptions): void {
   const retryBackoff: unknown = options.retryBackoff
   if (options.queue !== undefined) queueName(`the queue of task ${name}`, options.queue)
   if (options.priority !== undefined) checkPriority(options.priority)
-  const { maxRetries, retryBackoffSeconds, retryBackoffMaxSeconds, softTimeLimitSeconds } = options
+  const { maxRetries, retryBackoffSeconds, retryBackoffMaxSeconds, softTimeLimitSeconds, hardTimeLimitSeconds } =
+    options
   const { noRetryFor } = options
+  if (options.rateLimit !== undefined) parseRate(options.rateLimit)
   if (noRetryFor !== undefined && !(Array.isArray(noRetryFor) && noRetryFor.every((one) => typeof one === 'function')))
     throw new UsageError(
       'OptionInvalid',
@@ -308,6 +311,7 @@ function checkTaskOptions(name: string, options: TaskOptions): void {
     retryBackoffSeconds,
     retryBackoffMaxSeconds,
     softTimeLimitSeconds,
+    hardTimeLimitSeconds,
   })) {
     if (value === undefined) continue
     if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) {

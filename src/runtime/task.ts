@@ -23,8 +23,15 @@ export interface TaskOptions {
   readonly noRetryFor?: readonly (abstract new (...args: never[]) => Error)[]
   /** Store nothing but failures' dead letters. Default false. */
   readonly ignoreResult?: boolean
+  /** How often it may begin in one worker: `10/s`, `100/m`, `5/h`. What is too early waits in the broker. Default no limit. */
+  readonly rateLimit?: string
   /** Seconds after which `ctx.signal` aborts; a handler that passes the signal on fails then. Default none. */
   readonly softTimeLimitSeconds?: number
+  /**
+   * Seconds after which an attempt has failed, whatever its handler does. JavaScript can't end a handler, so the worker ends: it gives
+   * its other tasks back and exits with 1. Default none.
+   */
+  readonly hardTimeLimitSeconds?: number
 }
 
 /** Options with nothing left open. */
@@ -37,6 +44,7 @@ export interface ResolvedTaskOptions {
   readonly noRetryFor: readonly (abstract new (...args: never[]) => Error)[]
   readonly ignoreResult: boolean
   readonly softTimeLimitSeconds: number | undefined
+  readonly hardTimeLimitSeconds: number | undefined
 }
 
 export function resolveTaskOptions(options: TaskOptions, settings: Settings): ResolvedTaskOptions {
@@ -49,6 +57,7 @@ export function resolveTaskOptions(options: TaskOptions, settings: Settings): Re
     noRetryFor: options.noRetryFor ?? [],
     ignoreResult: options.ignoreResult ?? false,
     softTimeLimitSeconds: options.softTimeLimitSeconds,
+    hardTimeLimitSeconds: options.hardTimeLimitSeconds,
   }
 }
 

@@ -103,6 +103,9 @@ export interface Store {
   writeResult(result: ResultWrite): Promise<void>
   /** Calls back whenever a result of the task is stored, until the returned function is called. */
   watchResult(taskId: string, onResult: (json: string) => void): Promise<() => Promise<void>>
+  /** Remembers ids of tasks that were called off, for workers that start later. */
+  saveRevoked(ids: readonly string[], ttlMs: number, most: number): Promise<void>
+  readRevoked(): Promise<string[]>
   countDeadLetters(): Promise<number>
   /** The newest first. */
   listDeadLetters(limit: number): Promise<DeadLetter[]>

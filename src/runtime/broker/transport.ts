@@ -116,12 +116,16 @@ export interface ConsumerHandlers {
 
 /** A running subscription to queues. */
 export interface Consumer {
-  /** Allows `credit` more deliveries. */
+  /** Allows `credit` more deliveries; less than 0 takes some back. */
   grant(credit: number): void
   /** Hands an outcome over; it is kept and sent again, harmlessly, until the broker has confirmed it. */
   settle(outcome: Outcome, queue: string): void
   /** Resolves when every outcome handed over is confirmed, or rejects with BrokerError after `timeoutMs`. */
   flush(timeoutMs: number): Promise<void>
+  /** Takes from another queue too, from now on; false when it does already. @throws UsageError when there are too many */
+  addQueue(queue: string): Promise<boolean>
+  /** Takes nothing more from a queue; what was taken from it goes on. False when it didn't take from it. */
+  removeQueue(queue: string): boolean
   /** Takes nothing more. Deliveries that arrive from a request on its way are given back. */
   stopTaking(): void
   /** Ends the subscription and its connections. */

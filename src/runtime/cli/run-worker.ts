@@ -14,10 +14,10 @@ export async function runWorker(flags: Record<string, unknown>): Promise<void> {
   if (!file) throw new UsageError('OptionMissing', 'say which app to run: --app FILE, or TASKQUEUE_APP')
   const app = await loadApp(file)
   app.override(settingsOfFlags(flags))
-  const { queues, concurrency, shutdownGraceSeconds: graceSeconds, healthPort, logLevel } = app.settings
+  const { queues, concurrency, shutdownGraceSeconds, healthPort, logLevel } = app.settings
   const log = createLog({ level: logLevel, fields: { service: app.name, component: 'worker' } })
   let stopping: Promise<void> | undefined
-  const stop = (why: string): void => {
+  const stop = (why: string, { graceSeconds = shutdownGraceSeconds, exitCode = 0 } = {}): void => {
     if (stopping) {
       log.warn({ event: 'worker-stopping', reason: why }, 'asked again: what runs is given back at once')
       worker.giveBackNow()
@@ -27,7 +27,7 @@ export async function runWorker(flags: Record<string, unknown>): Promise<void> {
     stopping = worker.stop(graceSeconds).finally(async () => {
       await health.close()
       // Handlers that were given back may still hold the event loop.
-      process.exit(0)
+      process.exit(exitCode)
     })
   }
   const worker = new TaskWorker({
@@ -38,6 +38,7 @@ export async function runWorker(flags: Record<string, unknown>): Promise<void> {
     hostname: typeof flags['hostname'] === 'string' ? flags['hostname'] : undefined,
     events: flags['events'] === true,
     onShutdownRequest: () => stop('remote shutdown'),
+    onHardLimit: () => stop('hard time limit', { graceSeconds: 0, exitCode: 1 }),
   })
   const health = await serveHealth(healthPort, worker)
   log.info({ event: 'health-port', port: health.port }, `health port ${health.port}`)

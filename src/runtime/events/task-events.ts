@@ -49,9 +49,11 @@ export class TaskEvents {
     if (this.enabled) this.#sender.buffer('task-retried', { uuid: message.id, ...describe(thrown) })
   }
 
-  revoked(message: TaskMessage, expired: boolean): void {
-    if (this.enabled)
-      this.#sender.buffer('task-revoked', { uuid: message.id, terminated: false, signum: null, expired })
+  revoked(message: TaskMessage, { expired, terminated }: { expired: boolean; terminated: boolean }): void {
+    if (this.enabled) {
+      const signum = terminated ? 15 : null
+      this.#sender.buffer('task-revoked', { uuid: message.id, terminated, signum, expired })
+    }
   }
 }
 

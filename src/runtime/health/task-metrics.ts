@@ -11,7 +11,7 @@ export function createRegistry(): Registry {
 
 /** What a worker counts. */
 export interface TaskMetrics {
-  /** outcome: succeeded, retried, failed, expired, parked, given-back */
+  /** outcome: succeeded, retried, failed, expired, revoked, parked, rate-limited, given-back, lost */
   readonly tasks: Counter<'task' | 'queue' | 'outcome'>
   readonly deadLetters: Counter<'queue' | 'reason'>
   readonly duration: Histogram<'task'>

@@ -28,8 +28,9 @@ export interface TaskMessage {
   readonly rootId: string | undefined
   readonly parentId: string | undefined
   readonly groupId: string | undefined
-  /** Seconds that the sender gives an attempt: soft, or hard when there is only that. */
-  readonly timeLimitSeconds: number | undefined
+  /** Seconds that the sender gives an attempt. */
+  readonly softTimeLimitSeconds: number | undefined
+  readonly hardTimeLimitSeconds: number | undefined
   /** The slot of the schedule that sent it. */
   readonly scheduledFor: number | undefined
   readonly priority: number
@@ -75,7 +76,7 @@ export function decodeTask(envelope: Envelope): TaskMessage {
     rootId: optionalText(headers['root_id']),
     parentId: optionalText(headers['parent_id']),
     groupId: optionalText(headers['group']),
-    timeLimitSeconds: timeLimit(headers['timelimit']),
+    ...timeLimits(headers['timelimit']),
     scheduledFor: instantHeader(headers, 'scheduled_for'),
     priority: typeof properties['priority'] === 'number' ? properties['priority'] : 0,
     replyTo: optionalText(properties['reply_to']),
@@ -118,10 +119,10 @@ function instantHeader(headers: JsonObject, name: string): number | undefined {
 }
 
 /** Celery's pair of [hard, soft]. */
-function timeLimit(pair: unknown): number | undefined {
-  if (!Array.isArray(pair)) return undefined
-  const [hard, soft] = pair as unknown[]
-  return [soft, hard].find((seconds) => typeof seconds === 'number' && seconds > 0) as number | undefined
+function timeLimits(pair: unknown): Pick<TaskMessage, 'softTimeLimitSeconds' | 'hardTimeLimitSeconds'> {
+  const [hard, soft] = Array.isArray(pair) ? (pair as unknown[]) : []
+  const seconds = (value: unknown): number | undefined => (typeof value === 'number' && value > 0 ? value : undefined)
+  return { softTimeLimitSeconds: seconds(soft), hardTimeLimitSeconds: seconds(hard) }
 }
 
 /** The parts of a message that ask for more than running one task; empty for most. */

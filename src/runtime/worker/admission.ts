@@ -16,6 +16,8 @@ export type Admission =
     }
   | { readonly kind: 'park'; readonly message: TaskMessage; readonly dueAt: number }
   | { readonly kind: 'expired'; readonly message: TaskMessage }
+  /** Somebody called it off. */
+  | { readonly kind: 'revoked'; readonly message: TaskMessage }
   /** To the dead letters: it can be read, and not be run. */
   | { readonly kind: 'bury'; readonly message: TaskMessage; readonly reason: string; readonly error: Error }
 
@@ -26,7 +28,7 @@ export type Admission =
 export function admit(
   { message: envelope, takenAt }: Delivery,
   tasks: ReadonlyMap<string, RegisteredTask>,
-  maxLostDeliveries: number,
+  { maxLostDeliveries, isRevoked }: { maxLostDeliveries: number; isRevoked: (id: string) => boolean },
 ): Admission {
   if (envelope instanceof MessageError) throw envelope
   const message = decodeTask(envelope)
@@ -35,6 +37,7 @@ export function admit(
     const text = `${envelope.lostDeliveries} workers were lost while they had this task; it may be what ended them`
     return bury('DeliveredTooOften', text)
   }
+  if (isRevoked(message.id)) return { kind: 'revoked', message }
   if (message.expires !== undefined && message.expires <= takenAt) return { kind: 'expired', message }
   if (message.eta !== undefined && message.eta - takenAt > MAX_AHEAD_MS) {
     const years = Math.round((message.eta - takenAt) / (365 * 86_400_000))

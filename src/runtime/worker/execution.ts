@@ -8,7 +8,7 @@ import { RetryRequest, type RetryOptions, type TaskContext } from '../task.ts'
 
 /** Why `ctx.signal` aborts. */
 export class TaskAborted extends Error {
-  readonly code: 'LeaseLost' | 'TimeLimit' | 'WorkerStopping'
+  readonly code: 'LeaseLost' | 'TimeLimit' | 'WorkerStopping' | 'Revoked'
 
   constructor(code: TaskAborted['code'], message: string) {
     super(message)

@@ -36,6 +36,13 @@ export function resultWrite(
   return { taskId: message.id, json, ttlSeconds: context.resultTtlSeconds }
 }
 
+/** The result of a task that was called off, or whose time was over; none where nobody wants it. */
+export function revokedWrite(message: TaskMessage, why: string, context: OutcomeContext): ResultWrite | undefined {
+  if (message.ignoreResult) return undefined
+  const failure = describeFailure('TaskRevokedError', why, 'celery.exceptions')
+  return resultWrite(message, 'REVOKED', failure, null, context)
+}
+
 /** The result of an attempt that failed. */
 export function failureWrite(
   message: TaskMessage,

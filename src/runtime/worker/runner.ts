@@ -4,33 +4,30 @@ import type { BrokerClock } from '../broker/broker-clock.ts'
 import type { Delivery, DeliveryToken, Outcome } from '../broker/transport.ts'
 import type { Clock, Timer } from '../clock.ts'
 import { MessageError, asError } from '../errors.ts'
-import type { TaskEvents } from '../events/task-events.ts'
-import type { TaskMetrics } from '../health/task-metrics.ts'
-import type { Logger } from '../log.ts'
-import { describeFailure } from '../protocol/result.ts'
 import { encodeRevival, type TaskMessage } from '../protocol/task-message.ts'
 import type { Settings } from '../settings.ts'
 import { resolveTaskOptions, type RegisteredTask, type ResolvedTaskOptions } from '../task.ts'
 import { admit, type Admission } from './admission.ts'
+import { Disposals, type DisposalDeps } from './disposals.ts'
 import { Execution, TaskAborted } from './execution.ts'
 import { Handover, type HandoverDeps } from './handover.ts'
-import { deadMessage, deadTask, failureWrite, resultWrite, retryPublication, type OutcomeContext } from './outcome.ts'
+import { deadTask, failureWrite, resultWrite, retryPublication, revokedWrite, type OutcomeContext } from './outcome.ts'
+import { RateLimits } from './rate-limits.ts'
 import { judge } from './retry.ts'
+import { Revocations } from './revocations.ts'
 
 /** What a runner is built on. */
-export interface RunnerDeps extends HandoverDeps {
-  readonly tasks: ReadonlyMap<string, RegisteredTask>
+export interface RunnerDeps extends HandoverDeps, DisposalDeps {
   readonly settings: Settings
   /** `celery@<hostname>` */
   readonly worker: string
-  readonly log: Logger
   readonly clock: Clock
   readonly brokerClock: BrokerClock
   readonly random: () => number
-  readonly events: TaskEvents
-  readonly metrics: TaskMetrics
   /** The queue for a retry of a message from `queue`. */
   readonly retryQueue: (queue: string) => string
+  /** A task went on beyond its hard limit: in one process nothing can end it but the end of the process. */
+  readonly onHardLimit: () => void
 }
 
 export class TaskRunner {
@@ -38,8 +35,11 @@ export class TaskRunner {
   readonly #running = new Map<DeliveryToken, Execution>()
   readonly #options = new Map<string, ResolvedTaskOptions>()
   readonly #handover: Handover
+  readonly #disposals: Disposals
   /** Finished executions by task name, for `inspect stats`. */
   readonly totals = new Map<string, number>()
+  readonly revocations = new Revocations()
+  readonly rateLimits = new RateLimits()
   processed = 0
   /** Broker's milliseconds at the last end of a task. */
   lastProgressAt: number | null = null
@@ -47,6 +47,9 @@ export class TaskRunner {
   constructor(deps: RunnerDeps) {
     this.#deps = deps
     this.#handover = new Handover(deps)
+    this.#disposals = new Disposals(deps, this.#handover, () => this.#context())
+    for (const { name, options } of deps.tasks.values())
+      if (options.rateLimit) this.rateLimits.set(name, options.rateLimit)
   }
 
   /** Whether nothing runs and no outcome is on its way. */
@@ -63,7 +66,7 @@ export class TaskRunner {
     try {
       this.#accept(delivery)
     } catch (error) {
-      this.#reject(
+      this.#disposals.reject(
         delivery,
         error instanceof MessageError ? error : new MessageError('NotAnEnvelope', asError(error).message),
       )
@@ -82,6 +85,40 @@ export class TaskRunner {
       'the lease is lost: another worker may run this task now; its outcome here is dropped',
     )
     execution.abort(new TaskAborted('LeaseLost', 'the lease of this task is lost: another worker may run it now'))
+  }
+
+  /** Ends tasks that run, of these ids, as revoked. @returns the ids of those that ran */
+  terminate(ids: ReadonlySet<string>): string[] {
+    const ended: string[] = []
+    for (const [token, execution] of this.#running) {
+      const { message, queue, log } = execution
+      if (execution.abandoned || !ids.has(message.id)) continue
+      execution.abandoned = true
+      ended.push(message.id)
+      this.#deps.metrics.tasks.inc({ task: message.task, queue, outcome: 'revoked' })
+      this.#deps.events.revoked(message, { expired: false, terminated: true })
+      log.warn(
+        { event: 'task-revoked', terminated: true },
+        'the task was called off while it ran; what it does counts no more',
+      )
+      execution.abort(new TaskAborted('Revoked', 'the task was called off'))
+      const settled = { token: execution.acknowledged ? null : token, kind: 'complete' as const }
+      // Its slot is free once the handler has ended.
+      this.#deps.settle({ ...settled, result: revokedWrite(message, 'terminated', this.#context()) }, queue)
+    }
+    return ended
+  }
+
+  /** New limits of a task's time, in seconds; undefined takes one away. @returns false for a task that nobody knows */
+  setTimeLimits(task: string, limits: { soft: number | undefined; hard: number | undefined }): boolean {
+    const registered = this.#deps.tasks.get(task)
+    if (!registered) return false
+    this.#options.set(task, {
+      ...this.#optionsOf(registered),
+      softTimeLimitSeconds: limits.soft,
+      hardTimeLimitSeconds: limits.hard,
+    })
+    return true
   }
 
   /** Gives everything that still runs back to its queue. What was acknowledged before it ran is lost, and said to be. */
@@ -117,22 +154,30 @@ export class TaskRunner {
   }
 
   #accept(delivery: Delivery): void {
-    const admission = admit(delivery, this.#deps.tasks, this.#deps.settings.maxLostDeliveries)
+    const admission = admit(delivery, this.#deps.tasks, {
+      maxLostDeliveries: this.#deps.settings.maxLostDeliveries,
+      isRevoked: (id) => this.revocations.has(id, this.#deps.clock.monotonic()),
+    })
     const { message } = admission
     this.#deps.events.received(message)
     switch (admission.kind) {
-      case 'run':
-        void this.#run(admission, delivery)
+      case 'run': {
+        const waitMs = this.rateLimits.wait(message.task, this.#deps.clock.monotonic())
+        if (waitMs > 0) this.#disposals.park(delivery, message, this.#deps.brokerClock.now() + waitMs, 'rate-limited')
+        else void this.#run(admission, delivery)
         return
+      }
       case 'park':
-        this.#deps.metrics.tasks.inc({ task: this.#label(message), queue: delivery.queue, outcome: 'parked' })
-        this.#end(delivery, { token: delivery.token, kind: 'park', dueAt: admission.dueAt })
+        this.#disposals.park(delivery, message, admission.dueAt, 'parked')
         return
       case 'expired':
-        this.#expire(delivery, message)
+        this.#disposals.expire(delivery, message)
+        return
+      case 'revoked':
+        this.#disposals.drop(delivery, message)
         return
       case 'bury':
-        this.#bury(delivery, message, admission.reason, admission.error)
+        this.#disposals.bury(delivery, message, admission.reason, admission.error)
         return
     }
   }
@@ -156,7 +201,7 @@ export class TaskRunner {
     // Acknowledged before it runs: from here on nothing brings it back but its own retries.
     if (execution.acknowledged) this.#deps.settle({ token: delivery.token, kind: 'complete' }, delivery.queue)
     events.started(message)
-    const limit = this.#softLimit(execution, options)
+    const limits = [this.#softLimit(execution, options), this.#hardLimit(execution, options)]
     let outcome: Outcome | undefined
     try {
       const value = await task.handler(execution, ...message.args)
@@ -164,7 +209,7 @@ export class TaskRunner {
     } catch (thrown) {
       outcome = this.#failedSomehow(execution, options, thrown)
     }
-    limit?.cancel()
+    for (const limit of limits) limit?.cancel()
     this.#running.delete(delivery.token)
     metrics.duration.observe({ task: task.name }, (clock.monotonic() - execution.startedAt) / 1000)
     this.#count(task.name)
@@ -174,11 +219,31 @@ export class TaskRunner {
   }
 
   #softLimit(execution: Execution, options: ResolvedTaskOptions): Timer | undefined {
-    const seconds = execution.message.timeLimitSeconds ?? options.softTimeLimitSeconds
+    const seconds = execution.message.softTimeLimitSeconds ?? options.softTimeLimitSeconds
     if (seconds === undefined) return undefined
     return this.#deps.clock.after(seconds * 1000, () => {
       execution.log.warn({ event: 'soft-time-limit', limit_seconds: seconds }, 'the soft time limit is over')
       execution.abort(new TaskAborted('TimeLimit', `the soft time limit of ${seconds} s is over`))
+    })
+  }
+
+  /** The failure counts as an attempt; whatever the handler does from now on counts no more. */
+  #hardLimit(execution: Execution, options: ResolvedTaskOptions): Timer | undefined {
+    const seconds = execution.message.hardTimeLimitSeconds ?? options.hardTimeLimitSeconds
+    if (seconds === undefined) return undefined
+    return this.#deps.clock.after(seconds * 1000, () => {
+      if (execution.abandoned) return
+      const error = new Error(`the hard time limit of ${seconds} s is over`)
+      error.name = 'TimeLimitExceeded'
+      const outcome = this.#failedSomehow(execution, options, error)
+      execution.abandoned = true
+      execution.log.fatal(
+        { event: 'hard-time-limit', limit_seconds: seconds },
+        'the hard time limit is over, and the task goes on: this worker ends for it, and gives its other tasks back',
+      )
+      execution.abort(new TaskAborted('TimeLimit', error.message))
+      if (outcome) this.#deps.settle(outcome, execution.queue)
+      this.#deps.onHardLimit()
     })
   }
 
@@ -272,82 +337,6 @@ export class TaskRunner {
     await this.#deps.writeResult(resultWrite(execution.message, 'PROGRESS', meta, null, this.#context()))
   }
 
-  #expire(delivery: Delivery, message: TaskMessage): void {
-    const { log, metrics, events } = this.#deps
-    const text = `the task expired at ${new Date(message.expires ?? 0).toISOString()}, before a worker was free`
-    metrics.tasks.inc({ task: this.#label(message), queue: delivery.queue, outcome: 'expired' })
-    events.revoked(message, true)
-    log.warn(
-      {
-        event: 'task-expired',
-        task_id: message.id,
-        task: message.task,
-        queue: delivery.queue,
-        attempt: message.retries + 1,
-      },
-      text,
-    )
-    const failure = describeFailure('TaskRevokedError', 'expired', 'celery.exceptions')
-    this.#end(delivery, {
-      token: delivery.token,
-      kind: 'complete',
-      result: message.ignoreResult ? undefined : resultWrite(message, 'REVOKED', failure, null, this.#context()),
-    })
-  }
-
-  /** A task that can't be run here: its letter, and a FAILURE for whoever waits. */
-  #bury(delivery: Delivery, message: TaskMessage, reason: string, error: Error): void {
-    const { log, metrics, events } = this.#deps
-    const context = this.#context()
-    const { queue, token } = delivery
-    metrics.tasks.inc({ task: this.#label(message), queue, outcome: 'failed' })
-    metrics.deadLetters.inc({ queue, reason })
-    events.failed(message, error)
-    log.error(
-      {
-        event: 'task-failed',
-        error,
-        reason,
-        task_id: message.id,
-        task: message.task,
-        queue,
-        attempt: message.retries + 1,
-      },
-      `${error.message}; see "taskqueue dead show ${message.id}"`,
-    )
-    const module = error.name === 'NotRegistered' ? 'celery.exceptions' : 'taskqueue'
-    const failure = describeFailure(error.name, reason === 'NotRegistered' ? message.task : error.message, module)
-    this.#end(delivery, {
-      token,
-      kind: 'dead',
-      letter: deadTask(message, queue, reason, error, context),
-      result: message.ignoreResult ? undefined : resultWrite(message, 'FAILURE', failure, error.message, context),
-    })
-  }
-
-  /** The end of a delivery that did not run. */
-  #end(delivery: Delivery, outcome: Outcome): void {
-    void this.#handover.give(outcome, delivery.queue, this.#deps.log)
-  }
-
-  #reject(delivery: Delivery, error: MessageError): void {
-    const { log, metrics } = this.#deps
-    const letter = deadMessage(delivery, error, this.#context())
-    metrics.deadLetters.inc({ queue: delivery.queue, reason: error.code })
-    log.error(
-      {
-        event: 'message-rejected',
-        error,
-        reason: error.code,
-        task_id: letter.id,
-        task: letter.task,
-        queue: delivery.queue,
-      },
-      `a message can't be understood: ${error.message}; see "taskqueue dead show ${letter.id}"`,
-    )
-    this.#end(delivery, { token: delivery.token, kind: 'dead', letter })
-  }
-
   #optionsOf(task: RegisteredTask): ResolvedTaskOptions {
     let options = this.#options.get(task.name)
     if (!options) this.#options.set(task.name, (options = resolveTaskOptions(task.options, this.#deps.settings)))
@@ -358,11 +347,6 @@ export class TaskRunner {
     this.processed += 1
     this.totals.set(task, (this.totals.get(task) ?? 0) + 1)
     this.lastProgressAt = this.#deps.brokerClock.now()
-  }
-
-  /** Names of tasks that we don't know are a sender's to choose: as label values they could be endless. */
-  #label(message: TaskMessage): string {
-    return this.#deps.tasks.has(message.task) ? message.task : 'unknown'
   }
 }
 

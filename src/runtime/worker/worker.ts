@@ -9,7 +9,7 @@ import { RedisStore } from '../broker/redis/store.ts'
 import type { Consumer } from '../broker/transport.ts'
 import { systemClock, type Clock, type Timer } from '../clock.ts'
 import { Pidbox } from '../control/pidbox.ts'
-import { workerMethods, type WorkerView } from '../control/worker-methods.ts'
+import { inspectMethods, steeringMethods, type WorkerSteering, type WorkerView } from '../control/worker-methods.ts'
 import { EventSender } from '../events/event-sender.ts'
 import { LamportClock } from '../events/lamport.ts'
 import { TaskEvents } from '../events/task-events.ts'
@@ -17,7 +17,10 @@ import { PresenceWriter } from '../health/presence-writer.ts'
 import { createRegistry, createTaskMetrics } from '../health/task-metrics.ts'
 import type { Health, HealthSource } from '../health/server.ts'
 import type { Logger } from '../log.ts'
+import { decodeResult, describeFailure, encodeResult } from '../protocol/result.ts'
+import { celeryNames } from '../control/configuration.ts'
 import { VERSION } from '../version.ts'
+import { MOST_REVOKED, REVOKED_FOR_MS } from './revocations.ts'
 import { TaskRunner } from './runner.ts'
 
 export interface WorkerOptions {
@@ -33,6 +36,8 @@ export interface WorkerOptions {
   readonly random?: () => number
   /** Someone sent `shutdown` over remote control. */
   readonly onShutdownRequest?: () => void
+  /** A task can't be ended otherwise: stop(0), and exit with 1. */
+  readonly onHardLimit?: () => void
 }
 
 /** Celery's `freq`: monitors take a worker as gone after twice that. */
@@ -40,6 +45,8 @@ const HEARTBEAT_MS = 2000
 /** With free slots and a connected broker, a worker whose last round trip is older than this is stuck. */
 const STUCK_MS = 60_000
 const FLUSH_MS = 5000
+/** Remote control may let a worker grow up to here, or to what it began with. */
+const MAX_CONCURRENCY = 1000
 
 export class TaskWorker implements HealthSource {
   readonly hostname: string
@@ -64,11 +71,15 @@ export class TaskWorker implements HealthSource {
   #stopping = false
   #idleWaiters: (() => void)[] = []
   #connectedSince: number | undefined
+  #queues: readonly string[]
+  #concurrency: number
 
   constructor(options: WorkerOptions) {
     const { app, clock = systemClock, random = Math.random } = options
     const { settings } = app
     this.options = options
+    this.#queues = options.queues
+    this.#concurrency = options.concurrency
     this.hostname = options.hostname ?? `celery@${hostname()}`
     this.#clock = clock
     this.startedAt = clock.monotonic()
@@ -89,7 +100,7 @@ export class TaskWorker implements HealthSource {
     this.events = new TaskEvents(this.#sender, options.events ?? false)
     const metrics = createTaskMetrics(this.metrics, {
       running: () => this.runner.running.size,
-      slots: () => options.concurrency,
+      slots: () => this.#concurrency,
       brokerConnected: () => this.#transport.state().connected,
     })
     this.runner = new TaskRunner({
@@ -105,6 +116,7 @@ export class TaskWorker implements HealthSource {
       retryQueue: (queue) => app.route(queue),
       settle: (outcome, queue) => this.#consumer?.settle(outcome, queue),
       release: () => this.#release(),
+      onHardLimit: () => options.onHardLimit?.(),
       writeResult: (result) => this.#results.writeResult(result),
       resultsInOutcome: this.#together,
     })
@@ -117,8 +129,8 @@ export class TaskWorker implements HealthSource {
       appName: app.name,
       facts: () => ({
         busySlots: this.runner.running.size,
-        slots: options.concurrency,
-        queues: options.queues,
+        slots: this.#concurrency,
+        queues: this.#queues,
         processed: this.runner.processed,
         lastProgressAt: this.runner.lastProgressAt,
       }),
@@ -146,7 +158,10 @@ export class TaskWorker implements HealthSource {
       lamport: this.lamport,
       log: this.#log,
       clock: this.#clock,
-      methods: workerMethods(this.#view()),
+      methods: {
+        ...inspectMethods(this.#view(), this.#steering()),
+        ...steeringMethods(this.#view(), this.#steering()),
+      },
     })
     this.#pidbox.start()
     this.#presence.start()
@@ -159,7 +174,7 @@ export class TaskWorker implements HealthSource {
 
   livez(): Health {
     const { connected, lastRoundTrip } = this.#transport.state()
-    const idle = this.options.concurrency - this.runner.running.size
+    const idle = this.#queues.length > 0 ? this.#concurrency - this.runner.running.size : 0
     const since = Math.max(lastRoundTrip ?? 0, this.#connectedSince ?? Infinity)
     const silentMs = this.#clock.monotonic() - since
     if (connected && !this.#stopping && idle > 0 && silentMs > STUCK_MS) {
@@ -173,7 +188,7 @@ export class TaskWorker implements HealthSource {
 
   readyz(): Health {
     const { connected, error, trouble } = this.#transport.state()
-    const detail = { queues: this.options.queues, running: this.runner.running.size, slots: this.options.concurrency }
+    const detail = { queues: this.#queues, running: this.runner.running.size, slots: this.#concurrency }
     if (this.#stopping) return { ok: false, message: 'stopping', detail }
     if (!connected) return { ok: false, message: error ?? 'connecting to the broker', detail }
     if (trouble !== undefined) return { ok: false, message: trouble, detail }
@@ -227,11 +242,11 @@ export class TaskWorker implements HealthSource {
 
   /** What remote control may see of this worker. */
   #view(): WorkerView {
-    const { app, queues, concurrency, onShutdownRequest } = this.options
+    const { app, onShutdownRequest } = this.options
     return {
       hostname: this.hostname,
-      queues,
-      concurrency,
+      queues: () => this.#queues,
+      concurrency: () => this.#concurrency,
       taskNames: () => [...app.tasks.keys()],
       active: () =>
         [...this.runner.running.values()].map(({ message, queue, redelivered, startedAtWall }) => {
@@ -241,7 +256,8 @@ export class TaskWorker implements HealthSource {
       uptimeSeconds: () => (this.#clock.monotonic() - this.startedAt) / 1000,
       clock: () => this.lamport.value,
       broker: describeBroker(app.settings.brokerUrl),
-      parked: (limit) => this.#transport.parked(queues, limit),
+      configuration: () => celeryNames(app.settings, this.#concurrency),
+      parked: (limit) => this.#transport.parked(this.#queues, limit),
       heartbeat: () => this.heartbeat(),
       setEvents: (enabled) => {
         const changed = this.events.enabled !== enabled
@@ -249,6 +265,63 @@ export class TaskWorker implements HealthSource {
         return changed
       },
       shutdown: () => onShutdownRequest?.(),
+    }
+  }
+
+  /** What remote control may change in it. */
+  #steering(): WorkerSteering {
+    const { runner } = this
+    const now = (): number => this.#clock.monotonic()
+    return {
+      revoke: (ids, terminate) => this.#revoke(ids, terminate),
+      revoked: () => runner.revocations.list(now()),
+      learnRevoked: (ids) => runner.revocations.add(ids, now()),
+      rateLimit: (task) => runner.rateLimits.of(task),
+      setRateLimit: (task, text) => runner.rateLimits.set(task, text),
+      setTimeLimits: (task, limits) => runner.setTimeLimits(task, limits),
+      addQueue: async (queue) => {
+        if (await this.#consumer?.addQueue(queue)) this.#queues = [...this.#queues, queue]
+      },
+      removeQueue: (queue) => {
+        if (this.#consumer?.removeQueue(queue)) this.#queues = this.#queues.filter((name) => name !== queue)
+      },
+      grow: (slots) => {
+        const next = Math.min(MAX_CONCURRENCY, Math.max(1, this.#concurrency + slots))
+        this.#consumer?.grant(next - this.#concurrency)
+        this.#concurrency = next
+      },
+    }
+  }
+
+  /** Says in the results of tasks that have not begun that they are revoked, as a Python worker does; never over another's end. */
+  async #revoke(ids: readonly string[], terminate: boolean): Promise<readonly string[]> {
+    this.runner.revocations.add(ids, this.#clock.monotonic())
+    const ended = terminate ? this.runner.terminate(new Set(ids)) : []
+    await this.#store.saveRevoked(ids, REVOKED_FOR_MS, MOST_REVOKED)
+    const running = new Set([...this.runner.running.values()].map(({ message }) => message.id))
+    for (const id of ids) {
+      if (running.has(id)) continue
+      const stored = decodeResult((await this.#results.readResult(id)) ?? '{}')
+      if (stored && !['PENDING', 'RECEIVED', 'RETRY', 'REJECTED'].includes(stored.status)) continue
+      const result = describeFailure('TaskRevokedError', 'revoked', 'celery.exceptions')
+      const json = encodeResult({
+        taskId: id,
+        status: 'REVOKED',
+        result,
+        traceback: null,
+        doneAt: this.#brokerClock.now(),
+      })
+      await this.#results.writeResult({ taskId: id, json, ttlSeconds: this.options.app.settings.resultTtlSeconds })
+    }
+    return ended
+  }
+
+  /** What was called off while this worker was not there. */
+  async #learnRevoked(): Promise<void> {
+    try {
+      this.runner.revocations.add(await this.#store.readRevoked(), this.#clock.monotonic())
+    } catch (error) {
+      this.#log.warn({ event: 'broker-trouble', error }, 'the revoked tasks could not be read')
     }
   }
 
@@ -273,6 +346,7 @@ export class TaskWorker implements HealthSource {
     if (this.#stopping) return
     if (connected) {
       this.#log.info({ event: 'broker-connected' }, 'connected to the broker')
+      void this.#learnRevoked()
       void this.#sender.send('worker-online', this.#heart())
     } else {
       this.#log.warn(

@@ -12,25 +12,22 @@ import { BrokerError, MessageError } from '../../errors.ts'
 import { CONSUMER_MAX_BODY_BYTES, decodeEnvelope, type Envelope } from '../../protocol/envelope.ts'
 import { priorityStep } from '../../protocol/queue-key.ts'
 import { backoffMs } from '../backoff.ts'
-import type { ConsumeOptions, Consumer, Delivery, Outcome } from '../transport.ts'
+import type { ConsumeOptions, Delivery, Outcome } from '../transport.ts'
 import type { RedisConnection } from './connection.ts'
 import { HeldDeliveries } from './held-deliveries.ts'
 import type { Keys } from './keys.ts'
 import type { LeaseSlots } from './lease-slots.ts'
-import { joinCall, promoteCall, recoverCall, takeCall } from './queue-calls.ts'
+import type { QueueSet } from './queue-set.ts'
+import { joinCall, takeCall } from './queue-calls.ts'
 import { addScript, isNoScript, loadScripts, runScript, type ScriptCall } from './scripts.ts'
 import { complaintAbout, settleCall, type PendingOutcome } from './settle-call.ts'
+import { Sweeps } from './sweeps.ts'
 import { formatTag } from './tag.ts'
 import { uuid4 } from '../../protocol/uuid.ts'
 import type { Redis } from 'ioredis'
 
 /** Seconds a lease lasts; renewed about three times as often. */
 export const LEASE_SECONDS = 10
-/** With the lease and the delay below: a killed worker's messages are back within 15 s. */
-const RECOVER_EVERY_MS = 3000
-/** After a connect others get this long to renew what they hold: they reconnect within 3 s. */
-const RECOVERY_DELAY_MS = 4500
-const POLL_MS = 250
 /** Traps that were tried: see take.lua. */
 const MAX_BATCH = 500
 const TROUBLE = { baseMs: 100, capMs: 3000 } as const
@@ -39,6 +36,8 @@ const TROUBLE = { baseMs: 100, capMs: 3000 } as const
 export interface ConsumerDeps {
   readonly connection: RedisConnection
   readonly keys: Keys
+  /** What is taken from; it may change at any time. */
+  readonly queues: QueueSet
   readonly process: string
   readonly slots: LeaseSlots
   readonly clock: Clock
@@ -56,12 +55,15 @@ interface Tick {
   readonly want: number
   readonly firstNumber: number
   readonly calls: readonly ScriptCall[]
+  /** The queues in the order in which the take asks for them. */
+  readonly order: readonly string[]
 }
 
-export class RedisConsumer implements Consumer {
+export class RedisConsumer {
   readonly #deps: ConsumerDeps
   readonly #options: ConsumeOptions
   readonly #held: HeldDeliveries
+  readonly #sweeps: Sweeps
   #pending: PendingOutcome[] = []
   #credit = 0
   #requested = 0
@@ -82,17 +84,14 @@ export class RedisConsumer implements Consumer {
   #emptyWakes = 0
   #woken = false
   #poll: Timer | undefined
-  #connectedAt = 0
-  #recoveredAt = 0
-  #promotedAt = 0
-  #nextDue: number | undefined
   #lastRoundTrip: number | undefined
   #flushed: (() => void)[] = []
 
   constructor(deps: ConsumerDeps, options: ConsumeOptions) {
     this.#deps = deps
     this.#options = options
-    this.#held = new HeldDeliveries(deps.process, options.queues, deps.slots)
+    this.#held = new HeldDeliveries(deps.process, deps.queues, deps.slots)
+    this.#sweeps = new Sweeps(deps.clock, deps.random)
     this.#deps.connection.onChange((ready) => {
       if (ready) this.#kick()
     })
@@ -110,13 +109,23 @@ export class RedisConsumer implements Consumer {
 
   /** Part of connecting: brings the scripts, names the queues, gives back what a lost reply left under our name. */
   async prepare(redis: Redis): Promise<void> {
-    const { keys, process, clock } = this.#deps
-    const { queues } = this.#options
     await loadScripts(redis, ['take', 'settle', 'recover', 'join', 'promote'])
-    await runScript(redis, joinCall(keys, queues, process, this.#held.tags()))
-    this.#connectedAt = clock.monotonic()
+    await this.#join(redis)
+    this.#sweeps.connected()
     this.#failures = 0
     this.#pausedUntil = 0
+  }
+
+  /** After a change of the queues: names the new one in the broker, and takes from it. */
+  async queuesChanged(): Promise<void> {
+    const { connection } = this.#deps
+    if (connection.ready) await this.#join(connection.redis)
+    this.#takeAgain()
+  }
+
+  async #join(redis: Redis): Promise<void> {
+    const { keys, queues, process } = this.#deps
+    if (queues.active.length > 0) await runScript(redis, joinCall(keys, queues.active, process, this.#held.tags()))
   }
 
   grant(credit: number): void {
@@ -202,7 +211,7 @@ export class RedisConsumer implements Consumer {
       this.#resumeAfter(wait)
       return
     }
-    const taking = this.#taking && !this.#deps.leasesOverdue()
+    const taking = this.#mayTake
     const half = Math.max(1, Math.ceil(this.#options.concurrency / 2))
     while (this.#ticks < 2) {
       const free = taking ? this.#credit - this.#requested : 0
@@ -216,42 +225,34 @@ export class RedisConsumer implements Consumer {
     }
   }
 
+  get #mayTake(): boolean {
+    return this.#taking && this.#deps.queues.active.length > 0 && !this.#deps.leasesOverdue()
+  }
+
   #send(want: number): void {
     const outcomes = this.#pending.slice(0, MAX_BATCH)
     this.#pending = this.#pending.slice(MAX_BATCH)
     const firstNumber = this.#number
     this.#number += want
-    const tick: Tick = { outcomes, want, firstNumber, calls: this.#calls(outcomes, want, firstNumber) }
+    const plan = { outcomes, want, firstNumber, order: this.#order() }
+    const tick: Tick = { ...plan, calls: this.#calls(plan) }
     this.#requested += want
     this.#ticks += 1
     this.#unsettled += outcomes.length
-    const turn = this.#turn
-    if (want > 0) this.#turn = (this.#turn + 1) % this.#options.queues.length
+    if (want > 0) this.#turn += 1
     void this.#run(tick).then(({ replies, error }) => {
-      this.#land(tick, turn, replies, error)
+      this.#land(tick, replies, error)
       if (this.#pending.length + this.#unsettled === 0) for (const done of this.#flushed.splice(0)) done()
       this.#kick()
     })
   }
 
-  #calls(outcomes: readonly PendingOutcome[], want: number, firstNumber: number): ScriptCall[] {
-    const { keys, process, clock } = this.#deps
-    const calls: ScriptCall[] = []
-    const now = clock.monotonic()
-    const { queues } = this.#options
-    if (now - this.#promotedAt >= POLL_MS * 0.8) {
-      this.#promotedAt = now
-      calls.push(promoteCall(keys, queues))
-    }
-    if (now - this.#recoveredAt >= RECOVER_EVERY_MS && now - this.#connectedAt >= RECOVERY_DELAY_MS) {
-      this.#recoveredAt = now - this.#deps.random() * 500
-      calls.push(recoverCall(keys, queues))
-    }
+  #calls(tick: Omit<Tick, 'calls'>): ScriptCall[] {
+    const { keys, process, queues } = this.#deps
+    const { outcomes, want, firstNumber, order } = tick
+    const calls = this.#sweeps.due(keys, queues.active)
     if (outcomes.length > 0) calls.push(settleCall(outcomes, keys, (priority) => this.#parkTag(priority)))
-    if (want > 0) {
-      const request = { want, process, firstNumber, leaseSeconds: LEASE_SECONDS }
-      calls.push(takeCall(keys, this.#order(this.#turn), request))
-    }
+    if (want > 0) calls.push(takeCall(keys, order, { want, process, firstNumber, leaseSeconds: LEASE_SECONDS }))
     return calls
   }
 
@@ -260,9 +261,10 @@ export class RedisConsumer implements Consumer {
   }
 
   /** The queues, starting with another one at each turn, so that none is always served first. */
-  #order(turn: number): readonly string[] {
-    const { queues } = this.#options
-    return [...queues.slice(turn), ...queues.slice(0, turn)]
+  #order(): readonly string[] {
+    const { active } = this.#deps.queues
+    const turn = this.#turn % Math.max(1, active.length)
+    return [...active.slice(turn), ...active.slice(0, turn)]
   }
 
   /** Never rejects. Each reply counts by itself: a settle that is done stays done when the take after it failed. */
@@ -286,15 +288,11 @@ export class RedisConsumer implements Consumer {
     return { replies, error }
   }
 
-  #land(tick: Tick, turn: number, replies: ReadonlyMap<string, unknown>, error: unknown): void {
+  #land(tick: Tick, replies: ReadonlyMap<string, unknown>, error: unknown): void {
     this.#ticks -= 1
     this.#requested -= tick.want
     this.#unsettled -= tick.outcomes.length
-    const promoted = replies.get('promote')
-    if (Array.isArray(promoted)) {
-      const dueIn = Number(promoted[1])
-      this.#nextDue = dueIn < 0 ? undefined : this.#deps.clock.monotonic() + dueIn
-    }
+    this.#sweeps.promoted(replies.get('promote'))
     const settled = replies.get('settle')
     if (typeof settled === 'string') this.#confirm(tick.outcomes, settled)
     // Their confirmation didn't come: they are sent again, and the tag makes that harmless.
@@ -302,7 +300,7 @@ export class RedisConsumer implements Consumer {
       this.#pending = [...tick.outcomes.map((open) => ({ ...open, repeated: true })), ...this.#pending]
     }
     const taken = replies.get('take')
-    if (Array.isArray(taken)) this.#receive(tick, taken, turn)
+    if (Array.isArray(taken)) this.#receive(tick, taken)
     if (replies.size > 0) this.#lastRoundTrip = this.#deps.clock.monotonic()
     if (error !== undefined) {
       this.#slowDown(error)
@@ -339,9 +337,9 @@ export class RedisConsumer implements Consumer {
     this.#resume = this.#deps.clock.after(pauseMs, () => this.#kick(), { background: true })
   }
 
-  #receive(tick: Tick, reply: readonly unknown[], turn: number): void {
+  #receive(tick: Tick, reply: readonly unknown[]): void {
     const [time, unreadable, ...rest] = reply as [number, string, ...(string | number)[]]
-    const order = this.#order(turn)
+    const { order } = tick
     this.#noteUnreadable(unreadable, order)
     const deliveries: Delivery[] = []
     for (let i = 0; i + 2 < rest.length; i += 3) {
@@ -371,7 +369,6 @@ export class RedisConsumer implements Consumer {
   }
 
   #goIdle(empty: boolean): void {
-    const { clock, random } = this.#deps
     if (this.#woken) {
       this.#woken = false
       return
@@ -380,10 +377,7 @@ export class RedisConsumer implements Consumer {
     if (empty) this.#emptyWakes = Math.min(5, this.#emptyWakes + 1)
     this.#poll?.cancel()
     if (!this.#taking || this.#closed) return
-    const dueIn = this.#nextDue === undefined ? Infinity : Math.max(20, this.#nextDue - clock.monotonic())
-    const pollMs = Math.min(POLL_MS * (0.9 + random() * 0.2), dueIn)
-    if (dueIn <= POLL_MS) this.#promotedAt = 0
-    this.#poll = clock.after(pollMs, () => this.#takeAgain())
+    this.#poll = this.#deps.clock.after(this.#sweeps.pause(), () => this.#takeAgain())
     if (this.#credit - this.#requested > 0) this.#deps.onIdle()
   }
 }

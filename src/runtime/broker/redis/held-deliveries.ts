@@ -2,16 +2,17 @@
 import { priorityStep } from '../../protocol/queue-key.ts'
 import type { DeliveryToken } from '../transport.ts'
 import type { LeaseSlots } from './lease-slots.ts'
+import type { QueueSet } from './queue-set.ts'
 import { formatTag } from './tag.ts'
 
 export class HeldDeliveries {
   readonly #process: string
-  readonly #queues: readonly string[]
+  readonly #queues: QueueSet
   readonly #slots: LeaseSlots
   readonly #slotOf = new Map<string, number>()
 
   /** @param process the process part of tags */
-  constructor(process: string, queues: readonly string[], slots: LeaseSlots) {
+  constructor(process: string, queues: QueueSet, slots: LeaseSlots) {
     this.#process = process
     this.#queues = queues
     this.#slots = slots
@@ -29,8 +30,8 @@ export class HeldDeliveries {
   /** Holds a delivery, whose lease is renewed from now on. */
   add(queue: string, number: number, step: string): DeliveryToken {
     const token = formatTag(this.#process, number, step) as DeliveryToken
-    const index = this.#queues.indexOf(queue)
-    this.#slotOf.set(token, this.#slots.add({ number, queue: index, step: priorityStep(Number(step)) }))
+    const numberOfQueue = this.#queues.numberOf(queue)
+    this.#slotOf.set(token, this.#slots.add({ number, queue: numberOfQueue, step: priorityStep(Number(step)) }))
     return token
   }
 

@@ -27,6 +27,8 @@ export interface Keys {
   cursors(beat: string): string
   /** Says that an outcome which no tag fences was done. */
   once(name: string): string
+  /** Sorted set of ids of tasks that were called off, scored by the second in which they may be forgotten. */
+  readonly revoked: string
   named(key: string): string
 }
 
@@ -49,6 +51,7 @@ export function redisKeys(prefix: string, db: number): Keys {
     fanout: (exchange, routingKey) => `${prefix}/${db}.${exchange}${routingKey === '' ? '' : `/${routingKey}`}`,
     lease: (name) => own(`lease:${name}`),
     cursors: (beat) => own(`cursors:${beat}`),
+    revoked: own('revoked'),
     once: (name) => own(`once:${name}`),
     named: (key) => prefix + key,
   }

@@ -4,7 +4,7 @@ import { Worker } from 'node:worker_threads'
 import type { Clock, Timer } from '../../clock.ts'
 import type { RedisConnection } from './connection.ts'
 import { BY, renewalAgeMs, renewLeases, startRenewalAge } from './lease-renewal.ts'
-import type { LeaseThreadData, LeaseThreadMessage } from './lease-thread.ts'
+import type { LeaseOrder, LeaseThreadData, LeaseThreadMessage } from './lease-thread.ts'
 
 /** What the keeper tells its owner. */
 export interface LeaseKeeperHandlers {
@@ -21,7 +21,7 @@ const RESTART_MS = 500
 const WATCH_MS = 1000
 
 export class LeaseKeeper {
-  readonly #data: LeaseThreadData
+  #data: LeaseThreadData
   readonly #handlers: LeaseKeeperHandlers
   readonly #main: RedisConnection
   readonly #clock: Clock
@@ -53,6 +53,13 @@ export class LeaseKeeper {
 
   #ageMs(by: (typeof BY)[keyof typeof BY]): number {
     return renewalAgeMs(this.#data, by)
+  }
+
+  /** Queues are taken from that were not before: their leases are renewed as well. */
+  setLeases(leases: readonly string[]): void {
+    this.#data = { ...this.#data, leases }
+    const order: LeaseOrder = { leases }
+    this.#thread?.postMessage(order)
   }
 
   #look(): void {

@@ -22,7 +22,17 @@ function post(message: LeaseThreadMessage): void {
   parentPort?.postMessage(message)
 }
 
-function start(data: LeaseThreadData): void {
+/** What the main thread says. */
+export interface LeaseOrder {
+  /** The leases' keys, by the number of their queue. */
+  readonly leases: readonly string[]
+}
+
+function start(given: LeaseThreadData): void {
+  let data = given
+  parentPort?.on('message', ({ leases }: LeaseOrder) => {
+    data = { ...data, leases }
+  })
   let renewing = false
   const connection = new RedisConnection({
     url: data.url,

@@ -162,6 +162,30 @@ export class RedisStore implements Store {
     return this.#subscriber.subscribe(this.#keys.result(taskId), (_channel, json) => onResult(json))
   }
 
+  async saveRevoked(ids: readonly string[], ttlMs: number, most: number): Promise<void> {
+    if (ids.length === 0) return
+    const { revoked } = this.#keys
+    await this.#run(async (redis) => {
+      const now = Number((await redis.time())[0])
+      const until = now + Math.ceil(ttlMs / 1000)
+      const replies = await redis
+        .multi()
+        .zadd(revoked, ...ids.slice(-most).flatMap((id) => [until, id]))
+        .zremrangebyscore(revoked, '-inf', now)
+        .zremrangebyrank(revoked, 0, -(most + 1))
+        .expire(revoked, Math.ceil(ttlMs / 1000))
+        .exec()
+      for (const [error] of replies ?? []) if (error) throw error
+    })
+  }
+
+  async readRevoked(): Promise<string[]> {
+    return this.#run(async (redis) => {
+      const now = Number((await redis.time())[0])
+      return redis.zrangebyscore(this.#keys.revoked, now, '+inf')
+    })
+  }
+
   async countDeadLetters(): Promise<number> {
     return this.#run((redis) => redis.zcard(this.#keys.deadIndex))
   }

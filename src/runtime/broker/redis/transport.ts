@@ -22,6 +22,7 @@ import { RENEWED_AT_BYTES } from './lease-renewal.ts'
 import { LeaseSlots } from './lease-slots.ts'
 import { readParked } from './parked.ts'
 import { RedisPublisher } from './publisher.ts'
+import { QueueSet } from './queue-set.ts'
 import { QueueWaiter } from './queue-waiter.ts'
 import { RedisSubscriber } from './subscriber.ts'
 import { newProcessTag } from './tag.ts'
@@ -44,6 +45,8 @@ export interface RedisTransportOptions {
 const CONNECT_MS = 5000
 /** Queues beyond these are found by the poll alone. */
 const MAX_WAITERS = 4
+/** Room for a pool that is made to grow by remote control. */
+const MAX_CONCURRENCY = 1000
 
 export class RedisTransport implements Transport {
   readonly capabilities: Capabilities = { atomicSettle: true, extend: true, park: true, priorityOrder: 'lowFirst' }
@@ -55,7 +58,7 @@ export class RedisTransport implements Transport {
   readonly #subscriber: RedisSubscriber
   #consumer: RedisConsumer | undefined
   #leases: LeaseKeeper | undefined
-  #waiters: QueueWaiter[] = []
+  readonly #waiters = new Map<string, QueueWaiter>()
   readonly #told = new Set<string>()
 
   /** @throws BrokerError `BrokerUrlInvalid` */
@@ -101,24 +104,56 @@ export class RedisTransport implements Transport {
 
   async consume(options: ConsumeOptions): Promise<Consumer> {
     if (this.#consumer) throw new Error('this transport consumes already')
+    const queues = new QueueSet(options.queues)
+    const consumer = this.#startConsumer(options, queues)
+    for (const queue of queues.active) this.#listenTo(queue, consumer)
+    if (this.#connection.ready) await consumer.prepare(this.#connection.redis)
+    this.#connection.open()
+    return {
+      grant: (credit) => consumer.grant(credit),
+      settle: (outcome, queue) => consumer.settle(outcome, queue),
+      flush: (timeoutMs) => consumer.flush(timeoutMs),
+      stopTaking: () => consumer.stopTaking(),
+      addQueue: async (queue) => {
+        if (!queues.add(queue)) return false
+        this.#leases?.setLeases(queues.known.map((name) => this.#keys.leases(name)))
+        this.#listenTo(queue, consumer)
+        await consumer.queuesChanged()
+        return true
+      },
+      removeQueue: (queue) => {
+        if (!queues.remove(queue)) return false
+        this.#waiters.get(queue)?.close()
+        this.#waiters.delete(queue)
+        return true
+      },
+      close: async () => {
+        await consumer.close()
+        this.#closeWaiters()
+        await this.#leases?.close()
+      },
+    }
+  }
+
+  #startConsumer(options: ConsumeOptions, queues: QueueSet): RedisConsumer {
     const process = newProcessTag()
-    // Deliveries whose outcome is on its way keep their slot: up to two batches beyond the concurrency.
-    const slots = new LeaseSlots(options.concurrency + 1024)
-    const renewedAt = new SharedArrayBuffer(RENEWED_AT_BYTES)
-    const trouble = this.#options.onTrouble ?? (() => undefined)
+    // Deliveries whose outcome is on its way keep their slot: up to two batches beyond the concurrency, which may be raised.
+    const slots = new LeaseSlots(Math.max(options.concurrency, MAX_CONCURRENCY) + 1024)
+    const onTrouble = this.#options.onTrouble ?? (() => undefined)
     const consumer = new RedisConsumer(
       {
         connection: this.#connection,
         keys: this.#keys,
+        queues,
         process,
         slots,
         clock: this.#clock,
         random: this.#options.random ?? Math.random,
         onIdle: () => {
-          for (const waiter of this.#waiters) waiter.arm()
+          for (const waiter of this.#waiters.values()) waiter.arm()
         },
         leasesOverdue: () => this.#leases?.overdue === true,
-        onTrouble: trouble,
+        onTrouble,
       },
       options,
     )
@@ -128,37 +163,32 @@ export class RedisTransport implements Transport {
         url: this.#options.url,
         process,
         memory: slots.memory,
-        renewedAt,
+        renewedAt: new SharedArrayBuffer(RENEWED_AT_BYTES),
         unacked: this.#keys.unacked,
         unackedIndex: this.#keys.unackedIndex,
-        leases: options.queues.map((queue) => this.#keys.leases(queue)),
+        leases: queues.known.map((queue) => this.#keys.leases(queue)),
         leaseSeconds: LEASE_SECONDS,
         renewMs: renewEveryMs(this.#options.visibilityTimeoutSeconds ?? 3600),
       },
       this.#connection,
       this.#clock,
-      { onLost: (tag) => options.handlers.onLost(tag as DeliveryToken), onTrouble: trouble },
+      { onLost: (tag) => options.handlers.onLost(tag as DeliveryToken), onTrouble },
     )
-    this.#waiters = options.queues
-      .slice(0, MAX_WAITERS)
-      .map(
-        (queue) =>
-          new QueueWaiter(this.#options.url, this.#keys.list(queue, 0), () => consumer.wake(), this.#options.timeouts),
-      )
-    if (this.#connection.ready) await consumer.prepare(this.#connection.redis)
-    this.#connection.open()
-    this.#listenForWakes(options.queues, consumer)
-    return {
-      grant: (credit) => consumer.grant(credit),
-      settle: (outcome, queue) => consumer.settle(outcome, queue),
-      flush: (timeoutMs) => consumer.flush(timeoutMs),
-      stopTaking: () => consumer.stopTaking(),
-      close: async () => {
-        await consumer.close()
-        for (const waiter of this.#waiters.splice(0)) waiter.close()
-        await this.#leases?.close()
-      },
-    }
+    return consumer
+  }
+
+  /** Hears of what is pushed to a queue: by its list, for a few, and by what our producers say. */
+  #listenTo(queue: string, consumer: RedisConsumer): void {
+    this.#listenForWakes([queue], consumer)
+    if (this.#waiters.size >= MAX_WAITERS) return
+    const list = this.#keys.list(queue, 0)
+    const { url, timeouts } = this.#options
+    this.#waiters.set(queue, new QueueWaiter(url, list, () => consumer.wake(), timeouts))
+  }
+
+  #closeWaiters(): void {
+    for (const waiter of this.#waiters.values()) waiter.close()
+    this.#waiters.clear()
   }
 
   /** Wake-ups are a courtesy: without them the poll finds the message, so a failure is only retried. */
@@ -238,7 +268,7 @@ export class RedisTransport implements Transport {
 
   async close(): Promise<void> {
     await this.#consumer?.close()
-    for (const waiter of this.#waiters.splice(0)) waiter.close()
+    this.#closeWaiters()
     await this.#leases?.close()
     this.#subscriber.close()
     this.#connection.close()
