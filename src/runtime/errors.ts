@@ -63,6 +63,7 @@ export type MessageErrorCode =
   | 'HeaderInvalid'
   | 'BodyInvalid'
   | 'EtaInvalid'
+  | 'CanvasInvalid'
 
 /** `result.get()` found that the task failed, was revoked, or that its result isn't stored. */
 export class ResultError extends TaskQueueError {

@@ -1,6 +1,6 @@
 // What the runtime remembers outside of queues: presence, leases, cursors, dead letters, results. Redis, also when the
 // transport is something else.
-import type { DeadLetter, Publication, ResultWrite } from './transport.ts'
+import type { ChordCount, DeadLetter, Publication, ResultWrite } from './transport.ts'
 
 /** One field of a presence hash: what a pod says about itself. */
 export interface Presence {
@@ -85,6 +85,21 @@ export interface BrokerTime {
   readonly errorMs: number
 }
 
+/** One task of a chord's header, as it is counted. */
+export interface ChordPartWrite {
+  readonly groupId: string
+  readonly taskId: string
+  readonly index: number | undefined
+  readonly json: string
+  readonly ttlSeconds: number
+  /** The name of our claim to send the body, should this be the last part. */
+  readonly claim: string
+  readonly claimSeconds: number
+}
+
+/** `waiting`: parts are missing; `claimed`: the body is ours to send; `elsewhere`: it is another's; `done`: it was sent. */
+export type ChordState = 'waiting' | 'claimed' | 'elsewhere' | 'done'
+
 export interface Store {
   connect(): Promise<void>
   ping(): Promise<void>
@@ -103,6 +118,14 @@ export interface Store {
   writeResult(result: ResultWrite): Promise<void>
   /** Calls back whenever a result of the task is stored, until the returned function is called. */
   watchResult(taskId: string, onResult: (json: string) => void): Promise<() => Promise<void>>
+  /** Counts one task of a chord's header, once however often it is told. */
+  chordPart(part: ChordPartWrite): Promise<ChordState>
+  /** The parts of a chord as JSON, in the order of their places. */
+  readChordParts(groupId: string): Promise<string[]>
+  /** Begins to count, where results live elsewhere than queues. */
+  countChord(count: ChordCount): Promise<void>
+  /** Ends a chord whose claim is ours; false when it isn't any more. */
+  endChord(groupId: string, claim: string): Promise<boolean>
   /** Remembers ids of tasks that were called off, for workers that start later. */
   saveRevoked(ids: readonly string[], ttlMs: number, most: number): Promise<void>
   readRevoked(): Promise<string[]>

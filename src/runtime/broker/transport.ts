@@ -51,11 +51,34 @@ export interface DeadLetter {
   readonly worker: string
 }
 
+/** A chord begins to count the tasks of its header. */
+export interface ChordCount {
+  readonly groupId: string
+  readonly size: number
+  readonly ttlSeconds: number
+}
+
+/** What goes out together with an outcome. */
+export interface Following {
+  readonly publish: readonly Publication[]
+  readonly results: readonly ResultWrite[]
+  readonly counts: readonly ChordCount[]
+  /** Chords whose header is complete. What belongs to their bodies happens only while the claim is ours. */
+  readonly chords: readonly ChordEnding[]
+}
+
+/** The end of a chord, claimed by Store.chordPart. */
+export interface ChordEnding extends Omit<Following, 'chords'> {
+  readonly groupId: string
+  readonly claim: string
+}
+
 /** What happens to a delivery. All that one outcome says happens at once, or, when the lease was lost, not at all. */
 export type Outcome = {
   /** Null for a delivery that was acknowledged before it ran: nothing fences its outcome then. */
   readonly token: DeliveryToken | null
   readonly result?: ResultWrite | undefined
+  readonly following?: Following | undefined
 } & (
   | { readonly kind: 'complete'; readonly publish?: readonly Publication[] }
   | { readonly kind: 'retry'; readonly publish: Publication | Parking }

@@ -28,6 +28,8 @@ export interface TaskMessage {
   readonly rootId: string | undefined
   readonly parentId: string | undefined
   readonly groupId: string | undefined
+  /** The task's place in its group. */
+  readonly groupIndex: number | undefined
   /** Seconds that the sender gives an attempt. */
   readonly softTimeLimitSeconds: number | undefined
   readonly hardTimeLimitSeconds: number | undefined
@@ -76,6 +78,7 @@ export function decodeTask(envelope: Envelope): TaskMessage {
     rootId: optionalText(headers['root_id']),
     parentId: optionalText(headers['parent_id']),
     groupId: optionalText(headers['group']),
+    groupIndex: typeof headers['group_index'] === 'number' ? headers['group_index'] : undefined,
     ...timeLimits(headers['timelimit']),
     scheduledFor: instantHeader(headers, 'scheduled_for'),
     priority: typeof properties['priority'] === 'number' ? properties['priority'] : 0,
@@ -123,15 +126,6 @@ function timeLimits(pair: unknown): Pick<TaskMessage, 'softTimeLimitSeconds' | '
   const [hard, soft] = Array.isArray(pair) ? (pair as unknown[]) : []
   const seconds = (value: unknown): number | undefined => (typeof value === 'number' && value > 0 ? value : undefined)
   return { softTimeLimitSeconds: seconds(soft), hardTimeLimitSeconds: seconds(hard) }
-}
-
-/** The parts of a message that ask for more than running one task; empty for most. */
-export function canvasParts(message: TaskMessage): string[] {
-  const { callbacks, errbacks, chain, chord } = message.embed
-  const asked = Object.entries({ callbacks, errbacks, chain, chord }).filter(([, value]) => {
-    return Array.isArray(value) ? value.length > 0 : value !== null && value !== undefined
-  })
-  return asked.map(([name]) => name)
 }
 
 function optionalText(value: unknown): string | undefined {

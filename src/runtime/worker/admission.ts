@@ -1,9 +1,10 @@
 // What is to become of a message that was taken: whether it runs now, waits, has expired, or can't be run here. Pure; doing it is
 // runner.ts's.
 import type { Delivery } from '../broker/transport.ts'
+import { aftermathOf, hasAftermath } from '../canvas/aftermath.ts'
 import { MessageError } from '../errors.ts'
 import { MAX_AHEAD_MS } from '../protocol/instant.ts'
-import { canvasParts, decodeTask, type TaskMessage } from '../protocol/task-message.ts'
+import { decodeTask, type TaskMessage } from '../protocol/task-message.ts'
 import type { RegisteredTask } from '../task.ts'
 
 /** The verdict on a message. */
@@ -50,15 +51,17 @@ export function admit(
     error.name = 'NotRegistered'
     return { kind: 'bury', message, reason: 'NotRegistered', error }
   }
-  const canvas = canvasParts(message)
-  if (canvas.length > 0) {
-    // Running it and dropping what should follow would be a failure that nobody hears of.
-    const text = `the message has ${canvas.join(', ')}, which Node workers don't follow yet: send it to a queue of Python workers`
-    return bury('CanvasUnsupported', text)
-  }
+  // What follows must be known to be followable before anything runs: half a chain in silence would be heard of by nobody.
+  if (hasAftermath(message)) checkAftermath(message)
   const redelivered =
     envelope.lostDeliveries > 0 || envelope.headers['redelivered'] === true || isRedelivered(envelope.properties)
   return { kind: 'run', message, task, redelivered }
+}
+
+function checkAftermath(message: TaskMessage): void {
+  const newId = (): string => ''
+  aftermathOf(message, { state: 'SUCCESS', value: null }, newId)
+  aftermathOf(message, { state: 'FAILURE', value: null }, newId)
 }
 
 function isRedelivered(properties: Readonly<Record<string, unknown>>): boolean {

@@ -1,5 +1,6 @@
 // What becomes of messages that do not run: parked, expired, called off, dead. Each is counted, told and settled, and frees its slot.
 import type { Delivery, Outcome } from '../broker/transport.ts'
+import type { TaskEnd } from '../canvas/aftermath.ts'
 import type { MessageError } from '../errors.ts'
 import type { TaskEvents } from '../events/task-events.ts'
 import type { TaskMetrics } from '../health/task-metrics.ts'
@@ -7,8 +8,9 @@ import type { Logger } from '../log.ts'
 import { describeFailure } from '../protocol/result.ts'
 import type { TaskMessage } from '../protocol/task-message.ts'
 import type { RegisteredTask } from '../task.ts'
+import type { FollowUp } from './followup.ts'
 import type { Handover } from './handover.ts'
-import { deadMessage, deadTask, resultWrite, revokedWrite, type OutcomeContext } from './outcome.ts'
+import { deadMessage, deadTask, resultWrite, revokedFailure, revokedWrite, type OutcomeContext } from './outcome.ts'
 
 export interface DisposalDeps {
   readonly tasks: ReadonlyMap<string, RegisteredTask>
@@ -20,11 +22,13 @@ export interface DisposalDeps {
 export class Disposals {
   readonly #deps: DisposalDeps
   readonly #handover: Handover
+  readonly #followUp: FollowUp
   readonly #context: () => OutcomeContext
 
-  constructor(deps: DisposalDeps, handover: Handover, context: () => OutcomeContext) {
+  constructor(deps: DisposalDeps, handover: Handover, followUp: FollowUp, context: () => OutcomeContext) {
     this.#deps = deps
     this.#handover = handover
+    this.#followUp = followUp
     this.#context = context
   }
 
@@ -48,24 +52,20 @@ export class Disposals {
       },
       text,
     )
-    this.#end(delivery, {
-      token: delivery.token,
-      kind: 'complete',
-      result: revokedWrite(message, 'expired', this.#context()),
-    })
+    this.#revoked(delivery, message, 'expired')
   }
 
   /** A task that was called off before it began. */
   drop(delivery: Delivery, message: TaskMessage): void {
     const { log, metrics, events } = this.#deps
-    const { queue, token } = delivery
+    const { queue } = delivery
     metrics.tasks.inc({ task: this.#label(message), queue, outcome: 'revoked' })
     events.revoked(message, { expired: false, terminated: false })
     log.warn(
       { event: 'task-revoked', terminated: false, task_id: message.id, task: message.task, queue },
       'the task was called off before it began',
     )
-    this.#end(delivery, { token, kind: 'complete', result: revokedWrite(message, 'revoked', this.#context()) })
+    this.#revoked(delivery, message, 'revoked')
   }
 
   /** A task that can't be run here: its letter, and a FAILURE for whoever waits. */
@@ -90,16 +90,20 @@ export class Disposals {
     )
     const module = error.name === 'NotRegistered' ? 'celery.exceptions' : 'taskqueue'
     const failure = describeFailure(error.name, reason === 'NotRegistered' ? message.task : error.message, module)
-    this.#end(delivery, {
-      token,
-      kind: 'dead',
-      letter: deadTask(message, queue, reason, error, context),
-      result: message.ignoreResult ? undefined : resultWrite(message, 'FAILURE', failure, error.message, context),
-    })
+    const result = message.ignoreResult ? undefined : resultWrite(message, 'FAILURE', failure, error.message, context)
+    const outcome: Outcome = { token, kind: 'dead', letter: deadTask(message, queue, reason, error, context), result }
+    this.#end(delivery, this.#followUp.attach(outcome, message, queue, { state: 'FAILURE', value: failure }))
+  }
+
+  #revoked(delivery: Delivery, message: TaskMessage, why: string): void {
+    const { token, queue } = delivery
+    const outcome: Outcome = { token, kind: 'complete', result: revokedWrite(message, why, this.#context()) }
+    const end: TaskEnd = { state: 'REVOKED', value: revokedFailure(why) }
+    this.#end(delivery, this.#followUp.attach(outcome, message, queue, end))
   }
 
   /** The end of a delivery that did not run. */
-  #end(delivery: Delivery, outcome: Outcome): void {
+  #end(delivery: Delivery, outcome: Outcome | Promise<Outcome>): void {
     void this.#handover.give(outcome, delivery.queue, this.#deps.log)
   }
 

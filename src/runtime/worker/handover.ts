@@ -1,6 +1,7 @@
 // Hands outcomes over to the broker. Where results live elsewhere they are stored first: a result too many is harmless, one too few
 // is not. Counts what is on its way, so that a worker that stops can wait for it.
-import type { Outcome, ResultWrite } from '../broker/transport.ts'
+import type { Store } from '../broker/store.ts'
+import type { Following, Outcome } from '../broker/transport.ts'
 import type { Logger } from '../log.ts'
 
 export interface HandoverDeps {
@@ -8,11 +9,13 @@ export interface HandoverDeps {
   readonly settle: (outcome: Outcome, queue: string) => void
   /** A slot is free again. */
   readonly release: () => void
-  /** Stores a result that can't be part of an outcome. */
-  readonly writeResult: (result: ResultWrite) => Promise<void>
+  /** Stores what can't be part of an outcome. */
+  readonly results: Pick<Store, 'writeResult' | 'countChord' | 'endChord'>
   /** True when results are stored by the broker together with outcomes. */
   readonly resultsInOutcome: boolean
 }
+
+const NOTHING: Following = { publish: [], results: [], counts: [], chords: [] }
 
 export class Handover {
   readonly #deps: HandoverDeps
@@ -29,24 +32,48 @@ export class Handover {
 
   /**
    * Settles a delivery and frees its slot, whatever comes. Never rejects.
-   * @param counts whether the outcome still counts once its result is stored: the lease may be lost meanwhile
+   * @param coming the outcome, or a promise of it that does not reject
+   * @param counts whether the outcome still counts when it is there: the lease may be lost meanwhile
    */
-  async give(outcome: Outcome, queue: string, log: Logger, counts: () => boolean = () => true): Promise<void> {
-    const { settle, release, writeResult, resultsInOutcome } = this.#deps
-    if (outcome.result === undefined || resultsInOutcome) {
-      settle(outcome, queue)
+  async give(
+    coming: Outcome | Promise<Outcome>,
+    queue: string,
+    log: Logger,
+    counts: () => boolean = () => true,
+  ): Promise<void> {
+    const { settle, release, resultsInOutcome } = this.#deps
+    const ready = !(coming instanceof Promise)
+    if (ready && (resultsInOutcome || (coming.result === undefined && coming.following === undefined))) {
+      settle(coming, queue)
       release()
       return
     }
-    const { result, ...rest } = outcome
     this.#pending += 1
-    try {
-      await writeResult(result)
-    } catch (error) {
-      log.error({ event: 'result-not-stored', task_id: result.taskId, error }, 'the result could not be stored')
-    }
+    const outcome = await coming
+    const rest = resultsInOutcome ? outcome : await this.#storeElsewhere(outcome, log)
     this.#pending -= 1
     if (counts()) settle(rest, queue)
     release()
+  }
+
+  /** Stores what belongs to the store of results, and returns what is left for the broker. */
+  async #storeElsewhere({ result, following = NOTHING, ...outcome }: Outcome, log: Logger): Promise<Outcome> {
+    const publish = [...following.publish]
+    try {
+      if (result) await this.#deps.results.writeResult(result)
+      await this.#store(following)
+      for (const chord of following.chords) {
+        await this.#store(chord)
+        if (await this.#deps.results.endChord(chord.groupId, chord.claim)) publish.push(...chord.publish)
+      }
+    } catch (error) {
+      log.error({ event: 'result-not-stored', task_id: result?.taskId, error }, 'the result could not be stored')
+    }
+    return publish.length === 0 ? outcome : { ...outcome, following: { ...NOTHING, publish } }
+  }
+
+  async #store({ results, counts }: Pick<Following, 'results' | 'counts'>): Promise<void> {
+    for (const write of results) await this.#deps.results.writeResult(write)
+    for (const count of counts) await this.#deps.results.countChord(count)
   }
 }

@@ -2,7 +2,7 @@
 import type { DeadLetter, Delivery, Outcome, ResultWrite } from '../broker/transport.ts'
 import { asError, type MessageError } from '../errors.ts'
 import { traceback } from '../log.ts'
-import { isJsonObject } from '../protocol/envelope.ts'
+import { isJsonObject, type JsonObject } from '../protocol/envelope.ts'
 import { describeFailure, encodeResult, type TaskState } from '../protocol/result.ts'
 import { encodeRetry, type TaskMessage } from '../protocol/task-message.ts'
 import { uuid4 } from '../protocol/uuid.ts'
@@ -39,8 +39,12 @@ export function resultWrite(
 /** The result of a task that was called off, or whose time was over; none where nobody wants it. */
 export function revokedWrite(message: TaskMessage, why: string, context: OutcomeContext): ResultWrite | undefined {
   if (message.ignoreResult) return undefined
-  const failure = describeFailure('TaskRevokedError', why, 'celery.exceptions')
-  return resultWrite(message, 'REVOKED', failure, null, context)
+  return resultWrite(message, 'REVOKED', revokedFailure(why), null, context)
+}
+
+/** @param why `expired`, `revoked` or `terminated`, as Celery says it */
+export function revokedFailure(why: string): JsonObject {
+  return describeFailure('TaskRevokedError', why, 'celery.exceptions')
 }
 
 /** The result of an attempt that failed. */

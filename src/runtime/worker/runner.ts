@@ -2,14 +2,17 @@
 // no broker beyond `settle`, and no process: starting and stopping are worker.ts's.
 import type { BrokerClock } from '../broker/broker-clock.ts'
 import type { Delivery, DeliveryToken, Outcome } from '../broker/transport.ts'
+import type { TaskEnd } from '../canvas/aftermath.ts'
 import type { Clock, Timer } from '../clock.ts'
 import { MessageError, asError } from '../errors.ts'
+import { describeFailure } from '../protocol/result.ts'
 import { encodeRevival, type TaskMessage } from '../protocol/task-message.ts'
 import type { Settings } from '../settings.ts'
 import { resolveTaskOptions, type RegisteredTask, type ResolvedTaskOptions } from '../task.ts'
 import { admit, type Admission } from './admission.ts'
 import { Disposals, type DisposalDeps } from './disposals.ts'
 import { Execution, TaskAborted } from './execution.ts'
+import { FollowUp, type FollowUpDeps } from './followup.ts'
 import { Handover, type HandoverDeps } from './handover.ts'
 import { deadTask, failureWrite, resultWrite, retryPublication, revokedWrite, type OutcomeContext } from './outcome.ts'
 import { RateLimits } from './rate-limits.ts'
@@ -18,6 +21,9 @@ import { Revocations } from './revocations.ts'
 
 /** What a runner is built on. */
 export interface RunnerDeps extends HandoverDeps, DisposalDeps {
+  readonly results: HandoverDeps['results'] & FollowUpDeps['results']
+  /** The queue of a task that follows another, for the queue that it names, if any. */
+  readonly queueOf: FollowUpDeps['queueOf']
   readonly settings: Settings
   /** `celery@<hostname>` */
   readonly worker: string
@@ -30,12 +36,19 @@ export interface RunnerDeps extends HandoverDeps, DisposalDeps {
   readonly onHardLimit: () => void
 }
 
+/** How an attempt ended, and, when the task has ended with it, what that means to those who wait. */
+interface Ended {
+  readonly outcome: Outcome
+  readonly end?: TaskEnd
+}
+
 export class TaskRunner {
   readonly #deps: RunnerDeps
   readonly #running = new Map<DeliveryToken, Execution>()
   readonly #options = new Map<string, ResolvedTaskOptions>()
   readonly #handover: Handover
   readonly #disposals: Disposals
+  readonly #followUp: FollowUp
   /** Finished executions by task name, for `inspect stats`. */
   readonly totals = new Map<string, number>()
   readonly revocations = new Revocations()
@@ -47,7 +60,9 @@ export class TaskRunner {
   constructor(deps: RunnerDeps) {
     this.#deps = deps
     this.#handover = new Handover(deps)
-    this.#disposals = new Disposals(deps, this.#handover, () => this.#context())
+    const context = (): OutcomeContext => this.#context()
+    this.#followUp = new FollowUp({ ...deps, resultTtlSeconds: deps.settings.resultTtlSeconds, context })
+    this.#disposals = new Disposals(deps, this.#handover, this.#followUp, context)
     for (const { name, options } of deps.tasks.values())
       if (options.rateLimit) this.rateLimits.set(name, options.rateLimit)
   }
@@ -202,20 +217,25 @@ export class TaskRunner {
     if (execution.acknowledged) this.#deps.settle({ token: delivery.token, kind: 'complete' }, delivery.queue)
     events.started(message)
     const limits = [this.#softLimit(execution, options), this.#hardLimit(execution, options)]
-    let outcome: Outcome | undefined
+    let ended: Ended | undefined
     try {
       const value = await task.handler(execution, ...message.args)
-      outcome = this.#succeeded(execution, options, value)
+      ended = { outcome: this.#succeeded(execution, options, value), end: { state: 'SUCCESS', value: value ?? null } }
     } catch (thrown) {
-      outcome = this.#failedSomehow(execution, options, thrown)
+      ended = this.#failedSomehow(execution, options, thrown)
     }
     for (const limit of limits) limit?.cancel()
     this.#running.delete(delivery.token)
     metrics.duration.observe({ task: task.name }, (clock.monotonic() - execution.startedAt) / 1000)
     this.#count(task.name)
-    if (outcome && !execution.abandoned)
-      await this.#handover.give(outcome, execution.queue, execution.log, () => !execution.abandoned)
+    if (ended && !execution.abandoned) await this.#hand(ended, execution)
     else this.#deps.release()
+  }
+
+  async #hand({ outcome, end }: Ended, execution: Execution, counts = () => !execution.abandoned): Promise<void> {
+    const { message, queue, log } = execution
+    const whole = end ? this.#followUp.attach(outcome, message, queue, end) : outcome
+    await this.#handover.give(whole, queue, log, counts)
   }
 
   #softLimit(execution: Execution, options: ResolvedTaskOptions): Timer | undefined {
@@ -235,15 +255,15 @@ export class TaskRunner {
       if (execution.abandoned) return
       const error = new Error(`the hard time limit of ${seconds} s is over`)
       error.name = 'TimeLimitExceeded'
-      const outcome = this.#failedSomehow(execution, options, error)
+      const ended = this.#failedSomehow(execution, options, error)
       execution.abandoned = true
       execution.log.fatal(
         { event: 'hard-time-limit', limit_seconds: seconds },
         'the hard time limit is over, and the task goes on: this worker ends for it, and gives its other tasks back',
       )
       execution.abort(new TaskAborted('TimeLimit', error.message))
-      if (outcome) this.#deps.settle(outcome, execution.queue)
       this.#deps.onHardLimit()
+      if (ended) void this.#hand(ended, execution, () => true)
     })
   }
 
@@ -263,7 +283,7 @@ export class TaskRunner {
   }
 
   /** An error can be such that even telling of it fails; the task is dead then, and that much is told. */
-  #failedSomehow(execution: Execution, options: ResolvedTaskOptions, thrown: unknown): Outcome | undefined {
+  #failedSomehow(execution: Execution, options: ResolvedTaskOptions, thrown: unknown): Ended | undefined {
     try {
       return this.#failed(execution, options, thrown)
     } catch (error) {
@@ -272,26 +292,17 @@ export class TaskRunner {
       log.error({ event: 'task-failed', error: told, reason: 'FailureUnreadable' }, told.message)
       this.#deps.metrics.tasks.inc({ task: message.task, queue, outcome: 'failed' })
       this.#deps.metrics.deadLetters.inc({ queue, reason: 'FailureUnreadable' })
-      const context = this.#context()
-      return {
-        token: this.#token(execution),
-        kind: 'dead',
-        letter: deadTask(message, queue, 'FailureUnreadable', told, context),
-        ...(execution.acknowledged ? { message: revivalOf(message, queue) } : {}),
-        result: this.#stores(message, options) ? failureWrite(message, 'FAILURE', told, context) : undefined,
-      }
+      return this.#dead(execution, options, 'FailureUnreadable', told)
     }
   }
 
-  #failed(execution: Execution, options: ResolvedTaskOptions, thrown: unknown): Outcome | undefined {
+  #failed(execution: Execution, options: ResolvedTaskOptions, thrown: unknown): Ended | undefined {
     if (execution.abandoned) return undefined
     const { message, delivery } = execution
     const { events, metrics, random, brokerClock } = this.#deps
     const context = this.#context()
     const verdict = judge(thrown, message.retries, options, brokerClock.now(), random())
     const error = asError(verdict.error)
-    const token = this.#token(execution)
-    const stored = this.#stores(message, options)
     if (verdict.kind === 'retry') {
       metrics.tasks.inc({ task: message.task, queue: delivery.queue, outcome: 'retried' })
       events.retried(message, error)
@@ -301,12 +312,8 @@ export class TaskRunner {
         `attempt ${execution.attempt} failed; the next one is due in ${seconds} s`,
       )
       const publish = retryPublication(message, this.#deps.retryQueue(delivery.queue), verdict.dueAt, context.now)
-      return {
-        token,
-        kind: 'retry',
-        publish,
-        result: stored ? failureWrite(message, 'RETRY', error, context) : undefined,
-      }
+      const result = this.#stores(message, options) ? failureWrite(message, 'RETRY', error, context) : undefined
+      return { outcome: { token: this.#token(execution), kind: 'retry', publish, result } }
     }
     metrics.tasks.inc({ task: message.task, queue: delivery.queue, outcome: 'failed' })
     metrics.deadLetters.inc({ queue: delivery.queue, reason: verdict.reason })
@@ -315,13 +322,20 @@ export class TaskRunner {
       { event: 'task-failed', error, reason: verdict.reason, max_retries: options.maxRetries },
       `the task failed for good after ${execution.attempt} ${execution.attempt === 1 ? 'attempt' : 'attempts'}; see "taskqueue dead show ${message.id}"`,
     )
-    return {
-      token,
+    return this.#dead(execution, options, verdict.reason, error)
+  }
+
+  #dead(execution: Execution, options: ResolvedTaskOptions, reason: string, error: Error): Ended {
+    const { message, queue, acknowledged } = execution
+    const context = this.#context()
+    const outcome: Outcome = {
+      token: this.#token(execution),
       kind: 'dead',
-      letter: deadTask(message, delivery.queue, verdict.reason, error, context),
-      ...(token === null ? { message: revivalOf(message, delivery.queue) } : {}),
-      result: stored ? failureWrite(message, 'FAILURE', error, context) : undefined,
+      letter: deadTask(message, queue, reason, error, context),
+      ...(acknowledged ? { message: revivalOf(message, queue) } : {}),
+      result: this.#stores(message, options) ? failureWrite(message, 'FAILURE', error, context) : undefined,
     }
+    return { outcome, end: { state: 'FAILURE', value: describeFailure(error.name, error.message) } }
   }
 
   #token(execution: Execution): DeliveryToken | null {
@@ -334,7 +348,7 @@ export class TaskRunner {
 
   async #progress(execution: Execution, options: ResolvedTaskOptions, meta: unknown): Promise<void> {
     if (execution.abandoned || !this.#stores(execution.message, options)) return
-    await this.#deps.writeResult(resultWrite(execution.message, 'PROGRESS', meta, null, this.#context()))
+    await this.#deps.results.writeResult(resultWrite(execution.message, 'PROGRESS', meta, null, this.#context()))
   }
 
   #optionsOf(task: RegisteredTask): ResolvedTaskOptions {

@@ -117,7 +117,8 @@ export class TaskWorker implements HealthSource {
       settle: (outcome, queue) => this.#consumer?.settle(outcome, queue),
       release: () => this.#release(),
       onHardLimit: () => options.onHardLimit?.(),
-      writeResult: (result) => this.#results.writeResult(result),
+      results: this.#results,
+      queueOf: (task, queue) => app.route(queue ?? app.tasks.get(task)?.options.queue),
       resultsInOutcome: this.#together,
     })
     this.#presence = new PresenceWriter({

@@ -11,7 +11,10 @@ import { until } from '../../fixtures/until.ts'
 const run = promisify(execFile)
 
 /** The versions these tests were written against. Celery 5.6 takes any kombu from 5.6 on; this one can be told how often to sweep. */
-export const CELERY = { '5.6': ['celery[redis]==5.6.3', 'kombu==5.7.0'] } as const
+export const CELERY = {
+  '5.6': ['celery[redis]==5.6.3', 'kombu==5.7.0'],
+  '5.7': ['celery[redis]==5.7.0', 'kombu==5.7.0'],
+} as const
 export type CeleryVersion = keyof typeof CELERY
 
 /** Where the Python modules of these tests lie. */

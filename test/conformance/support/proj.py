@@ -28,6 +28,16 @@ def echo(*args, **kwargs):
     return [list(args), kwargs]
 
 
+@app.task(name='py.add')
+def add(a, b):
+    return a + b
+
+
+@app.task(name='py.sum')
+def total(values):
+    return sum(values)
+
+
 @app.task(name='py.boom')
 def boom(text):
     raise ValueError(text)

@@ -3,6 +3,15 @@
 import { queueKey, SEPARATOR, type PriorityStep } from '../../protocol/queue-key.ts'
 import { resultKey } from '../../protocol/result.ts'
 
+/** Parts that have ended, tasks added later, how many are wanted, parts that were counted, who sends the body. */
+export interface ChordKeys {
+  readonly parts: string
+  readonly extra: string
+  readonly size: string
+  readonly counted: string
+  readonly claim: string
+}
+
 /** Names, for one prefix and one database. */
 export interface Keys {
   readonly prefix: string
@@ -21,6 +30,8 @@ export interface Keys {
   /** Channel on which our producers say that a queue has something new. */
   wake(queue: string): string
   result(taskId: string): string
+  /** The keys of a chord, as Celery names them. */
+  chord(groupId: string): ChordKeys
   binding(exchange: string): string
   fanout(exchange: string, routingKey: string): string
   lease(name: string): string
@@ -47,6 +58,10 @@ export function redisKeys(prefix: string, db: number): Keys {
     parked: (queue) => own(`parked:${queue}`),
     wake: (queue) => own(`wake:${queue}`),
     result: (taskId) => prefix + resultKey(taskId),
+    chord: (groupId) => {
+      const base = `${prefix}celery-taskset-meta-${groupId}`
+      return { parts: `${base}.j`, extra: `${base}.t`, size: `${base}.s`, counted: `${base}.d`, claim: `${base}.c` }
+    },
     binding: (exchange) => `${prefix}_kombu.binding.${exchange}`,
     fanout: (exchange, routingKey) => `${prefix}/${db}.${exchange}${routingKey === '' ? '' : `/${routingKey}`}`,
     lease: (name) => own(`lease:${name}`),

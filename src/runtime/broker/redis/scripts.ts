@@ -12,6 +12,7 @@ export const SCRIPT_NAMES = [
   'promote',
   'renew',
   'store-result',
+  'chord-part',
   'acquire-lease',
   'release-lease',
   'advance-cursor',

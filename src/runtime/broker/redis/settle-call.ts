@@ -1,6 +1,6 @@
 // Turns outcomes into the arguments of settle.lua. Pure: which keys, which actions, in which order.
 import { priorityStep } from '../../protocol/queue-key.ts'
-import type { Outcome, Parking, Publication } from '../transport.ts'
+import type { ChordEnding, Following, Outcome, Parking, Publication } from '../transport.ts'
 import type { Keys } from './keys.ts'
 import type { ScriptCall } from './scripts.ts'
 import { stepOfTag } from './tag.ts'
@@ -17,6 +17,8 @@ export interface PendingOutcome {
 
 /** Seconds for which a repeated outcome is known: far longer than one is sent again for. */
 const ONCE_SECONDS = 3600
+/** Seconds for which late repetitions of a header's task find that the body was sent: Celery's. */
+const CHORD_DONE_SECONDS = 300
 
 /** Makes the tag of a message that is parked. */
 export type ParkTag = (priority: number) => string
@@ -75,6 +77,34 @@ class KeyTable {
 
 type Action = (string | number)[]
 
+function followingActions(
+  following: Following,
+  keys: Keys,
+  table: KeyTable,
+  publish: (message: Publication) => Action,
+): Action[] {
+  const plain = ({ counts, publish: messages, results }: Omit<Following, 'chords'>): Action[] => [
+    ...counts.map(({ groupId, size, ttlSeconds }): Action => {
+      const chord = keys.chord(groupId)
+      return ['S', table.number(chord.size), table.number(chord.claim), ttlSeconds, size]
+    }),
+    ...messages.map(publish),
+    ...results.map(({ taskId, ttlSeconds, json }): Action => [
+      'R',
+      table.number(keys.result(taskId)),
+      ttlSeconds,
+      json,
+    ]),
+  ]
+  const ending = (chord: ChordEnding): Action[] => {
+    const inner = plain(chord)
+    const { claim, parts, extra, size, counted } = keys.chord(chord.groupId)
+    const numbers = [claim, parts, extra, size, counted].map((key) => table.number(key))
+    return [['C', ...numbers, chord.claim, CHORD_DONE_SECONDS, inner.length], ...inner]
+  }
+  return [...plain(following), ...following.chords.flatMap(ending)]
+}
+
 function actionsOf(outcome: Outcome, queue: string, keys: Keys, table: KeyTable, parkTag: ParkTag): Action[] {
   const actions: Action[] = []
   const step = stepOfTag(outcome.token)
@@ -118,6 +148,7 @@ function actionsOf(outcome: Outcome, queue: string, keys: Keys, table: KeyTable,
       actions.push(['G', table.number(keys.list(queue, step)), outcome.begun ? 1 : 0])
       break
   }
+  if (outcome.following) actions.push(...followingActions(outcome.following, keys, table, publish))
   if (outcome.result) {
     const { taskId, ttlSeconds, json } = outcome.result
     actions.push(['R', table.number(keys.result(taskId)), ttlSeconds, json])

@@ -3,6 +3,8 @@ import { priorityStep } from '../../protocol/queue-key.ts'
 import type {
   AdvanceOutcome,
   BrokerTime,
+  ChordPartWrite,
+  ChordState,
   Cursor,
   CursorAdvance,
   Lease,
@@ -11,7 +13,7 @@ import type {
   Store,
   StoredDeadLetter,
 } from '../store.ts'
-import type { DeadLetter, Depth, Publication, ResultWrite } from '../transport.ts'
+import type { ChordCount, DeadLetter, Depth, Publication, ResultWrite } from '../transport.ts'
 import { RedisConnection, type ConnectionTimeouts } from './connection.ts'
 import { readDepth } from './depth.ts'
 import { redisKeys, type Keys } from './keys.ts'
@@ -160,6 +162,38 @@ export class RedisStore implements Store {
   async watchResult(taskId: string, onResult: (json: string) => void): Promise<() => Promise<void>> {
     this.#subscriber ??= new RedisSubscriber(this.#options.url, this.#options.timeouts)
     return this.#subscriber.subscribe(this.#keys.result(taskId), (_channel, json) => onResult(json))
+  }
+
+  async chordPart(part: ChordPartWrite): Promise<ChordState> {
+    const { parts, extra, size, counted, claim } = this.#keys.chord(part.groupId)
+    const score = part.index === undefined ? '+inf' : String(part.index)
+    const reply = await this.#script({
+      name: 'chord-part',
+      keys: [parts, extra, size, counted, claim],
+      args: [part.json, score, `${part.taskId}:${score}`, part.ttlSeconds, part.claimSeconds, part.claim],
+    })
+    const [have, want, ours] = Array.isArray(reply) ? (reply as number[]) : []
+    if (have === -1) return 'done'
+    if (have !== want) return 'waiting'
+    return ours === 1 ? 'claimed' : 'elsewhere'
+  }
+
+  async readChordParts(groupId: string): Promise<string[]> {
+    return this.#run((redis) => redis.zrange(this.#keys.chord(groupId).parts, 0, -1))
+  }
+
+  async countChord({ groupId, size, ttlSeconds }: ChordCount): Promise<void> {
+    const keys = this.#keys.chord(groupId)
+    await this.#run((redis) => redis.multi().del(keys.claim).setex(keys.size, ttlSeconds, size).exec())
+  }
+
+  async endChord(groupId: string, claim: string): Promise<boolean> {
+    const keys = this.#keys.chord(groupId)
+    return this.#run(async (redis) => {
+      if ((await redis.get(keys.claim)) !== claim) return false
+      await redis.multi().del(keys.parts, keys.extra, keys.size, keys.counted).setex(keys.claim, 300, 'done').exec()
+      return true
+    })
   }
 
   async saveRevoked(ids: readonly string[], ttlMs: number, most: number): Promise<void> {

@@ -10,6 +10,8 @@
 --   G list begun                  give the message back to the head of its list; begun = 1 marks it as redelivered
 --   W parked tag due              park the message itself under a new tag until due
 --   O key ttl                     only once: what is fenced by no tag is fenced by this key
+--   S size claim ttl number       a chord begins to count: so many tasks
+--   C claim parts extra size counted token ttl n   a chord is done; the next n actions are its body's, left out when the claim is lost
 -- Returns one character an outcome: 1 done, 0 the lease was lost or it was done before, r done but for its result, which was
 --   refused, e an action was refused and nothing was done, p one was refused after another was done: what is left of it is lost.
 --include record
@@ -46,7 +48,10 @@ local function store_result(name, ttl, json)
 end
 
 -- For each action: how many arguments, whether its keys can take it (asked before anything is done), and the doing.
-local function can(command, number) return not failed(redis.pcall(command, KEYS[tonumber(number)])) end
+local function can(command, number)
+  if command == 'GETRANGE' then return not failed(redis.pcall(command, KEYS[tonumber(number)], 0, 0)) end
+  return not failed(redis.pcall(command, KEYS[tonumber(number)]))
+end
 local function can_park(number) return can('ZCARD', number) and not failed(redis.pcall('ZCARD', index)) end
 local actions = {
   P = { 3, function(a) return can('LLEN', a[1]) end, function(a)
@@ -65,21 +70,39 @@ local actions = {
     redis.call('RPUSH', KEYS[tonumber(a[1])], a[2] == '1' and mark_redelivered(raw) or raw)
   end },
   W = { 3, function(a) return can_park(a[1]) end, function(a, record) park(KEYS[tonumber(a[1])], a[2], a[3], record) end },
+  S = { 4, function(a) return can('GETRANGE', a[1]) end, function(a)
+    redis.call('DEL', KEYS[tonumber(a[2])])
+    redis.call('SET', KEYS[tonumber(a[1])], a[4], 'EX', a[3])
+  end },
+  C = { 8 },
   O = { 2, function(a) return redis.call('EXISTS', KEYS[tonumber(a[1])]) == 0 end, function(a)
     redis.call('SET', KEYS[tonumber(a[1])], '1', 'EX', a[2])
   end },
 }
 
+-- Ends a chord whose claim is ours; returns how many of the actions behind it are to be left out.
+local function end_chord(a)
+  local claim = KEYS[tonumber(a[1])]
+  if redis.call('GET', claim) ~= a[6] then return tonumber(a[8]) end
+  for i = 2, 5 do redis.call('DEL', KEYS[tonumber(a[i])]) end
+  redis.call('SET', claim, 'done', 'EX', a[7])
+  return 0
+end
+
 -- Does the steps of one outcome; its record is still there. Returns its character.
 local function perform(steps, record, name)
   for _, step in ipairs(steps) do
     local kind, action, a = step[1], step[2], step[3]
-    if kind ~= 'R' and not action[2](a) then return kind == 'O' and '0' or 'e' end
+    if action[2] and not action[2](a) then return kind == 'O' and '0' or 'e' end
   end
-  local outcome, done = '1', false
+  local outcome, done, leave_out = '1', false, 0
   for _, step in ipairs(steps) do
     local kind, action, a = step[1], step[2], step[3]
-    if kind == 'R' then
+    if leave_out > 0 then
+      leave_out = leave_out - 1
+    elseif kind == 'C' then
+      leave_out = end_chord(a)
+    elseif kind == 'R' then
       if not store_result(KEYS[tonumber(a[1])], a[2], a[3]) then outcome = 'r' end
     elseif pcall(action[3], a, record, name) then
       done = done or kind ~= 'O'
