@@ -8,6 +8,9 @@ import { RedisStore } from './broker/redis/store.ts'
 import { RedisTransport } from './broker/redis/transport.ts'
 import type { Store } from './broker/store.ts'
 import type { Publication, Transport } from './broker/transport.ts'
+import { Canvas, chainOf, chordOf, groupOf, type SignatureOptions } from './canvas/canvas.ts'
+import type { Plan } from './canvas/dispatch.ts'
+import { publicationOf } from './canvas/publication.ts'
 import { AsyncResult } from './results/async-result.ts'
 import { parseRate } from './worker/rate-limits.ts'
 import { checkSettings, queueName, readSettings, type Settings } from './settings.ts'
@@ -51,6 +54,10 @@ export interface Task<Args extends readonly unknown[], Result> extends Registere
   delay(...args: Args): Promise<AsyncResult<Awaited<Result>>>
   /** Sends the task with options. */
   applyAsync(args: Args, options?: SendOptions): Promise<AsyncResult<Awaited<Result>>>
+  /** The call, not sent yet: for a chain, a group, a chord or a link. What comes before it goes before these arguments. */
+  s(...args: unknown[]): Canvas<Awaited<Result>>
+  /** The same, taking nothing from what comes before it. */
+  si(...args: Args): Canvas<Awaited<Result>>
 }
 
 export class TaskApp {
@@ -132,6 +139,8 @@ export class TaskApp {
       handler: handler as unknown as RegisteredTask['handler'],
       delay: (...args) => this.send<Awaited<Result>>(name, args),
       applyAsync: (args, sendOptions) => this.send<Awaited<Result>>(name, args, sendOptions),
+      s: (...args) => this.signature<Awaited<Result>>(name, args),
+      si: (...args) => this.signature<Awaited<Result>>(name, args).alone(),
     }
     this.#tasks.set(name, task)
     return task
@@ -196,14 +205,72 @@ export class TaskApp {
       scheduledFor: options.scheduledFor,
       ...(options.headers ? { headers: ownHeaders(options.headers) } : {}),
     })
-    const limit = this.settings.maxPayloadBytes
-    if (bodyBytes > limit) {
-      throw new UsageError(
-        'PayloadTooLarge',
-        `the arguments of ${name} take ${bodyBytes} bytes, the limit is ${limit} (TASKQUEUE_MAX_PAYLOAD_BYTES): store the object and pass its id`,
-      )
-    }
+    this.#checkSize(name, bodyBytes)
     return { id, publication: { queue, priority, raw }, stored: !ignoreResult }
+  }
+
+  /**
+   * A task that is not sent yet, for a canvas. Its queue is settled here: another app that sends it may know another default.
+   * @throws UsageError for options that contradict themselves
+   */
+  signature<Result = unknown>(
+    name: string,
+    args: readonly unknown[] = [],
+    options: SignatureOptions = {},
+  ): Canvas<Result> {
+    const task = this.#tasks.get(name)
+    const queue = this.route(options.queue ?? task?.options.queue)
+    const priority = options.priority ?? task?.options.priority
+    const ignoreResult = options.ignoreResult ?? task?.options.ignoreResult
+    if (priority !== undefined) checkPriority(priority)
+    const bare = { task: name, args, kwargs: {}, options: {}, subtask_type: null, immutable: false }
+    return new Canvas<Result>(bare, this).set({
+      ...options,
+      queue,
+      ...(priority === undefined ? {} : { priority }),
+      ...(ignoreResult ? { ignoreResult } : {}),
+    })
+  }
+
+  /** One after the other; each is given what the one before it returned, before its own arguments. */
+  chain(...members: readonly Canvas[]): Canvas {
+    return chainOf(members, this)
+  }
+
+  /** All at once; what they return is a list. */
+  group(...members: readonly Canvas[]): Canvas<unknown[]> {
+    return groupOf(members, this)
+  }
+
+  /** All of the header at once, and then the body, which is given the list of what they returned. */
+  chord(header: readonly Canvas[], body: Canvas): Canvas {
+    return chordOf(header, body, this)
+  }
+
+  /** Sends what a canvas comes to. @throws UsageError, BrokerError */
+  async sendPlan({ tasks, chordSizes }: Plan): Promise<void> {
+    const lineage = {
+      parentId: undefined,
+      rootId: tasks[0]?.id,
+      now: this.#clock.now(),
+      queueOf: (task: string, queue: string | undefined) => this.route(queue ?? this.#tasks.get(task)?.options.queue),
+    }
+    const publications = tasks.map((task) => {
+      const { bodyBytes, ...publication } = publicationOf(task, lineage)
+      this.#checkSize(task.task, bodyBytes)
+      return publication
+    })
+    // A chord counts before the first task of its header can end.
+    const ttlSeconds = this.settings.resultTtlSeconds
+    for (const count of chordSizes) await this.store.countChord({ ...count, ttlSeconds })
+    await this.transport.publish(publications)
+  }
+
+  #checkSize(name: string, bodyBytes: number): void {
+    const limit = this.settings.maxPayloadBytes
+    if (bodyBytes <= limit) return
+    const text = `the arguments of ${name} take ${bodyBytes} bytes, the limit is ${limit} (TASKQUEUE_MAX_PAYLOAD_BYTES)`
+    throw new UsageError('PayloadTooLarge', `${text}: store the object and pass its id`)
   }
 
   /** The queue a message goes to: in a Test environment always the default queue, so that nothing leaks into production's. */

@@ -1,6 +1,7 @@
 // `@taskqueue/runtime`: what an application imports.
 export { TaskApp, isTaskApp, type SendOptions, type Task, type TaskAppOptions } from './app.ts'
 export { AsyncResult, type GetOptions } from './results/async-result.ts'
+export { Canvas, CanvasResult, type SignatureOptions } from './canvas/canvas.ts'
 export {
   PermanentError,
   RetryRequest,

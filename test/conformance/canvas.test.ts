@@ -26,7 +26,8 @@ describe.each(versions)('with Celery %s', (version) => {
     await redis.close()
   })
   afterEach(async () => {
-    expect(await redis.client.hlen('unacked')).toBe(0)
+    // A result is there a moment before a Python worker acknowledges its task.
+    await until('all is settled', async () => (await redis.client.hlen('unacked')) === 0)
     expect(await app.store.countDeadLetters()).toBe(0)
   })
 
@@ -160,6 +161,52 @@ print(json.dumps([type(r.get(timeout=20, propagate=False)).__name__ for r in res
 body = app.signature('test.note-sum', args=['${ledger}'], queue='celery')
 print(json.dumps(chord([nadd(i, 0) for i in range(1000)])(body).get(timeout=60)))`)
       expect(ended(ledger).map(({ tag }) => tag)).toEqual(['499500'])
+    })
+  })
+
+  describe('made in Node', () => {
+    const n = (task: string, ...args: unknown[]) => app.signature(`test.${task}`, args)
+    const p = (task: string, ...args: unknown[]) => app.signature(`py.${task}`, args, { queue: 'python' })
+    const value = async (canvas: ReturnType<typeof n>): Promise<unknown> =>
+      (await canvas.delay()).get({ timeoutSeconds: 20 })
+
+    it('chains and groups run across Python and Node workers', async () => {
+      expect(await value(app.chain(n('add', 1, 2), p('add', 3), n('add', 4)))).toBe(10)
+      expect(await value(app.chain(p('add', 1, 2), n('add', 3), app.chain(p('add', 1), n('add', 1))))).toBe(8)
+      expect(await value(app.group(n('add', 1, 1), p('add', 2, 2), app.group(p('add', 3, 3))))).toEqual([2, 4, [6]])
+      expect(await value(app.chain(n('add', 1, 1), p('add', 10, 20).alone()))).toBe(30)
+      expect(await value(app.chain(n('add', 1, 1), app.group(n('add', 1), p('add', 2))))).toEqual([3, 4])
+    })
+
+    it('chords too, and groups in chains that become some', async () => {
+      expect(await value(app.chord([n('add', 1, 1), p('add', 2, 2)], p('sum')))).toBe(6)
+      expect(await value(app.chord([p('add', 1, 1), p('add', 2, 2)], n('sum')))).toBe(6)
+      expect(
+        await value(
+          app.chain(
+            p('add', 1, 1),
+            app.group(n('add', 10), p('add', 20)),
+            n('sum'),
+            app.group(p('add', 1), n('add', 2)),
+            p('sum'),
+          ),
+        ),
+      ).toBe(71)
+      expect(await value(app.chord([app.chord([n('add', 1, 1)], p('sum')), p('add', 2, 2)], n('sum')))).toBe(6)
+      expect(await value(app.chord([], n('echo', 'x')))).toEqual([[], 'x'])
+    })
+
+    it('links are followed, and failures reach the end', async () => {
+      const ledger = newLedger()
+      const noted = app.signature('test.note', [ledger, 'linked'], { queue: 'python' }).alone()
+      expect(await value(n('add', 1, 2).link(noted))).toBe(3)
+      await until('the link ran', () => ended(ledger).length === 1)
+      const failing = app.chain(p('add', 1, 1), n('permanent').alone(), p('add', 1)).linkError(n('remember'))
+      await redis.client.del('remembered')
+      const result = await failing.delay()
+      await expect(result.get({ timeoutSeconds: 20 })).rejects.toMatchObject({ code: 'TaskFailed' })
+      await until('the error link ran', async () => (await redis.client.get('remembered')) !== null)
+      await dropLetters(1)
     })
   })
 

@@ -18,12 +18,12 @@ export interface Lineage {
 }
 
 /** @throws UsageError when the arguments can't be written as JSON, or a time can't be read */
-export function publicationOf(planned: PlannedTask, lineage: Lineage): Publication {
+export function publicationOf(planned: PlannedTask, lineage: Lineage): Publication & { readonly bodyBytes: number } {
   const { options } = planned
   const queue = lineage.queueOf(planned.task, text(options['queue']) ?? text(options['routing_key']))
   const priority = typeof options['priority'] === 'number' ? Math.min(9, Math.max(0, options['priority'])) : 0
   const rootId = text(options['root_id']) ?? lineage.rootId ?? planned.id
-  const { raw } = encodeTask({
+  const { raw, bodyBytes } = encodeTask({
     id: planned.id,
     task: planned.task,
     args: planned.args,
@@ -44,7 +44,7 @@ export function publicationOf(planned: PlannedTask, lineage: Lineage): Publicati
     ...(text(options['reply_to']) === undefined ? {} : { replyTo: text(options['reply_to']) }),
     headers: ownHeaders(planned),
   })
-  return { queue, priority, raw }
+  return { queue, priority, raw, bodyBytes }
 }
 
 function ownHeaders({ options, groupId, groupIndex }: PlannedTask): JsonObject {

@@ -70,7 +70,8 @@ export class LeaseKeeper {
     // While the main connection is away too nobody's leases can be renewed, and the first renewal after it tells what was lost.
     if (!this.#standingIn || !this.#main.ready) return
     if (!before) this.#handlers.onTrouble('the lease thread renews nothing: the main connection stands in for it')
-    if (this.#ageMs(BY.main) < this.#data.renewMs) return
+    // What would be late at the next look is renewed at this one.
+    if (this.#ageMs(BY.main) < this.#data.renewMs - WATCH_MS) return
     renewLeases(this.#data, this.#main.redis, BY.main).then(
       (lost) => {
         for (const tag of lost) this.#handlers.onLost(tag)

@@ -179,12 +179,12 @@ export class RedisStore implements Store {
   }
 
   async readChordParts(groupId: string): Promise<string[]> {
-    return this.#run((redis) => redis.zrange(this.#keys.chord(groupId).parts, 0, -1))
+    return this.#run((redis) => redis.zrange(this.#keys.chord(groupId).parts, '0', '-1'))
   }
 
   async countChord({ groupId, size, ttlSeconds }: ChordCount): Promise<void> {
     const keys = this.#keys.chord(groupId)
-    await this.#run((redis) => redis.multi().del(keys.claim).setex(keys.size, ttlSeconds, size).exec())
+    await this.#run((redis) => redis.multi().del(keys.claim).setex(keys.size, ttlSeconds, String(size)).exec())
   }
 
   async endChord(groupId: string, claim: string): Promise<boolean> {
