@@ -105,9 +105,11 @@ export class BeatControl {
       await this.#client.tryCreate({ ...pod, metadata: { ...pod.metadata, name: `${pod.metadata.name}-next` } })
       return undefined
     } catch (error) {
-      // A quota that has room for one has room again once the old Pod is gone.
       const said = refusalSentence(pod, error)
-      return said !== undefined && !said.includes('exceeded quota') ? said : undefined
+      // What is no refusal (a webhook that is down, a time-out) would keep the new Pod from being made just as well.
+      if (said === undefined) throw error
+      // A quota that has room for one has room again once the old Pod is gone.
+      return said.includes('exceeded quota') ? undefined : said
     }
   }
 

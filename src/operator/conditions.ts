@@ -33,7 +33,8 @@ export function sentences(list: readonly string[]): string {
 }
 
 function readable(message: string): string {
-  return message.length <= MOST_CHARACTERS ? message : `${message.slice(0, MOST_CHARACTERS - 1)}…`
+  // Not half of a character: the API server would store another one, and the status would differ for ever.
+  return message.length <= MOST_CHARACTERS ? message : `${message.slice(0, MOST_CHARACTERS - 1)}…`.toWellFormed()
 }
 
 /** The findings as conditions, each keeping its lastTransitionTime while its status stays. */

@@ -59,11 +59,12 @@ export function isReady(pod: LivePod): boolean {
 }
 
 /**
- * Whether the pod's node has gone silent: Kubernetes then takes Ready away, while the kubelet's last word on every container, which
- * nobody takes back, is that it is ready.
+ * Whether the pod's node has gone silent: Kubernetes then takes Ready away, while the kubelet's last word on the containers, sidecars
+ * among them, which nobody takes back, is that they are ready.
  */
 export function isSilent(pod: LivePod): boolean {
-  const ready = pod.status?.conditions?.find((condition) => condition.type === 'Ready')
-  const containers = pod.status?.containerStatuses ?? []
-  return ready !== undefined && ready.status !== 'True' && containers.length > 0 && containers.every((c) => c.ready)
+  const condition = (type: string) => pod.status?.conditions?.find((one) => one.type === type)
+  const ready = condition('Ready')
+  const gone = ready !== undefined && ready.status !== 'True' && ready.reason !== 'ReadinessGatesNotReady'
+  return gone && condition('ContainersReady')?.status === 'True'
 }

@@ -27,9 +27,10 @@ import {
   type ObjectKey,
 } from './objects.ts'
 import { isFailing, isReady } from './podtrouble.ts'
+import { Rollouts } from './rollouts.ts'
 import { Scaling, type PoolScale } from './scaling.ts'
 import type { Situation } from './situation.ts'
-import { failedStatus, statusOf } from './status.ts'
+import { failedStatus, historyStatus, statusOf } from './status.ts'
 import { StatusWriter } from './statuswriter.ts'
 import type { TaskQueue } from './taskqueue.ts'
 
@@ -63,6 +64,7 @@ export class Reconciler {
   readonly #beat: BeatControl
   readonly #scaling: Scaling
   readonly #status: StatusWriter
+  readonly #rollouts = new Rollouts()
   /** Failures in a row of a TaskQueue's reconcile. */
   readonly #failures = new Map<ObjectKey, number>()
 
@@ -94,6 +96,7 @@ export class Reconciler {
       this.#inspector.forget(key)
       this.#children.forget(key)
       this.#scaling.forget(key)
+      this.#rollouts.forget(key)
       this.#failures.delete(key)
       return {}
     }
@@ -131,10 +134,12 @@ export class Reconciler {
     const beat = await this.#beat.ensure(queue, desired)
     await this.#removeOrphans(queue, key, desired)
 
+    const deployments = this.#own(queue, this.#caches.deployments)
     await this.#writeStatus(queue, {
       queue,
       desired,
-      deployments: new Map(this.#own(queue, this.#caches.deployments).map((d) => [d.metadata.name, d])),
+      deployments: new Map(deployments.map((d) => [d.metadata.name, d])),
+      rolling: this.#rollouts.rolling(key, deployments),
       pods: this.#caches.pods.ownedBy(key),
       beatPod: beat.live,
       beatHistory: beat.history,
@@ -173,10 +178,17 @@ export class Reconciler {
     return desiredOf(queue, {
       ...this.#inputs,
       provenImages: new Set(proven),
-      // Where an HPA owns the number, it is taken to want pods.
-      workersWanted: [...scales.values()].some((scale) => scale.replicas !== 0),
+      workersWanted: this.#wantsWorkers(queue, scales),
       ...(beatImage === undefined ? {} : { beatImage }),
       ...(schedules ? { schedules } : {}),
+    })
+  }
+
+  /** By our number, or by that of an HPA, which may be none. */
+  #wantsWorkers(queue: TaskQueue, scales: ReadonlyMap<string, PoolScale>): boolean {
+    return (queue.spec.workers ?? []).some((pool) => {
+      const live = this.#caches.deployments.get(`${queue.metadata.namespace ?? ''}/${names.deployment(queue, pool)}`)
+      return (scales.get(pool.name)?.replicas ?? live?.spec.replicas ?? 1) > 0
     })
   }
 
@@ -229,7 +241,11 @@ export class Reconciler {
 
   async #writeStatus(queue: TaskQueue, situation: Situation): Promise<void> {
     // After a start the broker has not been asked for a moment: what was known of it stays, or every restart would write twice.
-    if (!situation.broker && queue.status?.observedGeneration === queue.metadata.generation) return
+    if (!situation.broker && queue.status?.observedGeneration === queue.metadata.generation) {
+      // But for beat's back-off, which is kept nowhere else.
+      await this.#status.write(queue, { ...queue.status, beat: { ...queue.status?.beat, ...historyStatus(situation) } })
+      return
+    }
     const { findings, status } = statusOf(situation)
     if (!(await this.#status.write(queue, status))) return
     const before = (queue.status?.conditions ?? []) as Condition[]

@@ -42,7 +42,8 @@ export class Scaling {
   ): PoolScale {
     const known = queue.status?.pools?.find((p) => p.name === pool.name)?.suspendedReplicas
     if (queue.spec.suspend) {
-      const before = known ?? pool.replicas ?? live?.spec.replicas
+      // One that was never there comes back as Kubernetes would have begun it, or an HPA would find 0 and leave it.
+      const before = known ?? pool.replicas ?? (live ? live.spec.replicas : pool.autoscale ? undefined : 1)
       return { replicas: 0, why: 'spec.suspend is true', ...(before === undefined ? {} : { before }) }
     }
     if (pool.replicas !== undefined) return { replicas: pool.replicas, why: `spec.workers["${pool.name}"].replicas` }

@@ -13,6 +13,8 @@ export interface Situation {
   queue: TaskQueue
   desired: Desired
   deployments: ReadonlyMap<string, LiveDeployment>
+  /** The Deployments that still replace pods, by name. */
+  rolling: ReadonlySet<string>
   /** Pods of the TaskQueue, workers' and beat's. */
   pods: readonly LivePod[]
   beatPod: LivePod | undefined

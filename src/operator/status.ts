@@ -4,13 +4,13 @@
 import { beatFinding, beatImage, beatState, loadedHash, schedulesFinding } from './beatstatus.ts'
 import { conditionsFrom, sentences, type Finding } from './conditions.ts'
 import { names } from './desired/names.ts'
-import { messageOf } from './errors.ts'
+import { messageOf, OperatorError } from './errors.ts'
 import type { BrokerObservation } from './inspect/observation.ts'
 import { timestamp } from './objects.ts'
 import type { Situation } from './situation.ts'
 import { clockFinding, worstSkew, type Skew } from './skew.ts'
 import type { TaskQueue, TaskQueueStatus } from './taskqueue.ts'
-import { figures, isRolling, poolStatus, queuesFinding, workersFinding, type PoolStatus } from './workerstatus.ts'
+import { figures, poolStatus, queuesFinding, workersFinding, type PoolStatus } from './workerstatus.ts'
 
 /** The status to write and the findings that its conditions are made of. */
 export function statusOf(situation: Situation): { status: TaskQueueStatus; findings: Finding[] } {
@@ -20,7 +20,6 @@ export function statusOf(situation: Situation): { status: TaskQueueStatus; findi
   const findings = findingsOf(situation, pools, skew)
   const generation = queue.metadata.generation ?? 0
   const [hash, image] = [loadedHash(situation), beatImage(situation)]
-  const { restarts, notBefore, lastCreated } = situation.beatHistory
   const status: TaskQueueStatus = {
     observedGeneration: generation,
     ...figures(situation, pools),
@@ -29,15 +28,23 @@ export function statusOf(situation: Situation): { status: TaskQueueStatus; findi
       state: beatState(situation),
       ...(queue.spec.beat ? { pod: names.beatPod(queue) } : {}),
       ...(image === undefined ? {} : { image }),
-      ...(restarts > 0 ? { restarts } : {}),
-      ...(notBefore ? { notBefore: timestamp(notBefore) } : {}),
-      ...(lastCreated ? { lastCreated: timestamp(lastCreated) } : {}),
+      ...historyStatus(situation),
       ...(hash === undefined ? {} : { schedulesHash: hash }),
     },
     clock: { skew: skew.text, ...(skew.pod === undefined ? {} : { pod: skew.pod }) },
     conditions: conditionsFrom(findings, queue.status?.conditions ?? [], generation, situation.now),
   }
   return { status, findings }
+}
+
+/** The back-off of beat, as it is kept in status. */
+export function historyStatus({ beatHistory }: Pick<Situation, 'beatHistory'>): TaskQueueStatus['beat'] {
+  const { restarts, notBefore, lastCreated } = beatHistory
+  return {
+    ...(restarts > 0 ? { restarts } : {}),
+    ...(notBefore ? { notBefore: timestamp(notBefore) } : {}),
+    ...(lastCreated ? { lastCreated: timestamp(lastCreated) } : {}),
+  }
 }
 
 function findingsOf(situation: Situation, pools: readonly PoolStatus[], skew: Skew): Finding[] {
@@ -60,10 +67,11 @@ const needed: readonly Finding['type'][] = ['SchedulesOnTime', 'BrokerReachable'
 
 function readyFinding(situation: Situation, parts: readonly Finding[]): Finding {
   const type = 'Ready'
-  const { desired, refused, beatRefusal, queue, deployments } = situation
+  const { desired, refused, beatRefusal, queue, rolling } = situation
   const bad = (reason: string, message: string): Finding => ({ type, status: 'False', reason, message })
+  const left = queue.spec.suspend ? '' : ' What runs is left as it is.'
   if (desired.templateProblems.length > 0)
-    return bad('PodTemplateRefused', `${sentences(desired.templateProblems)} What runs is left as it is.`)
+    return bad('PodTemplateRefused', `${sentences(desired.templateProblems)}${left}`)
   const refusals = [...refused, ...(beatRefusal ? [beatRefusal.message] : [])]
   if (refusals.length > 0)
     return bad(refused.length > 0 || !beatRefusal ? 'ApplyRefused' : beatRefusal.reason, sentences(refusals))
@@ -80,7 +88,7 @@ function readyFinding(situation: Situation, parts: readonly Finding[]): Finding 
       : bad('Draining', suspended?.message ?? '')
   }
   // The old pods serve, so no part is missing; but what was asked for is not there yet.
-  if ([...deployments.values()].some(isRolling)) return bad('Rolling', 'New pods are replacing old ones.')
+  if (rolling.size > 0) return bad('Rolling', 'New pods are replacing old ones.')
   return { type, status: 'True', reason: 'AllPartsReady', message: 'Workers, beat and broker are ready.' }
 }
 
@@ -91,7 +99,7 @@ export function failedStatus(queue: TaskQueue, error: unknown, now: Date): TaskQ
     type: 'Ready',
     status: 'False',
     reason: 'ReconcileFailed',
-    message: `This TaskQueue could not be reconciled and is tried again: ${messageOf(error)}`,
+    message: `This TaskQueue could not be reconciled and is tried again: ${steadyMessage(error)}`,
   }
   const ready = conditionsFrom([finding], before, queue.metadata.generation ?? 0, now)
   return { ...queue.status, conditions: [...ready, ...before.filter((condition) => condition.type !== 'Ready')] }
@@ -112,4 +120,11 @@ function suspendedFinding({ queue, pods, beatPod }: Situation, pools: readonly P
     return { type, status: 'False', reason: 'Draining', message: `${left} pods finish what they run.` }
   }
   return { type, status: 'True', reason: 'Drained', message: 'No pod runs. Set spec.suspend: false to go on.' }
+}
+
+/** The same failure in the same words: a port of a connection in them would make each attempt another status, and a write. */
+function steadyMessage(error: unknown): string {
+  return error instanceof OperatorError && error.code === 'ApiUnreachable'
+    ? 'the API server does not answer.'
+    : messageOf(error)
 }

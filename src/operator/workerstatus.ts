@@ -3,7 +3,6 @@
 import type { Finding } from './conditions.ts'
 import { queuesOf } from './desired/environment.ts'
 import { labelKeys, names } from './desired/names.ts'
-import type { LiveDeployment } from './objects.ts'
 import { podTrouble, type PodTrouble } from './podtrouble.ts'
 import type { Situation } from './situation.ts'
 import type { TaskQueueStatus, WorkerPool } from './taskqueue.ts'
@@ -48,7 +47,7 @@ export function poolStatus(pool: WorkerPool, situation: Situation): PoolStatus {
 export function workersFinding(situation: Situation, pools: readonly PoolStatus[]): Finding {
   const type = 'WorkersAvailable'
   const short = pools.filter((pool) => pool.ready < pool.wanted)
-  const stale = pools.filter((pool) => isRolling(situation.deployments.get(pool.deployment ?? '')))
+  const stale = pools.filter((pool) => situation.rolling.has(pool.deployment ?? ''))
   if (short.length === 0 && stale.length === 0) {
     return { type, status: 'True', reason: 'AllReady', message: 'Every pool has the pods that it should have.' }
   }
@@ -69,17 +68,6 @@ export function workersFinding(situation: Situation, pools: readonly PoolStatus[
     reason: short.length > 0 ? 'Starting' : 'Rolling',
     message,
   }
-}
-
-/** Whether old pods are still to be replaced, or the newest template has not even been seen by its controller. */
-export function isRolling(deployment: LiveDeployment | undefined): boolean {
-  if (!deployment) return false
-  const { spec, status, metadata } = deployment
-  return (
-    (status?.observedGeneration ?? 0) < (metadata.generation ?? 0) ||
-    (status?.updatedReplicas ?? 0) < (spec.replicas ?? 1) ||
-    (status?.replicas ?? 0) > (status?.updatedReplicas ?? 0)
-  )
 }
 
 function poolTrouble(situation: Situation, pools: readonly PoolStatus[]): PodTrouble | undefined {

@@ -4,7 +4,7 @@ import type { LiveConfigMap } from '../objects.ts'
 import type { BeatSpec, TaskQueue } from '../taskqueue.ts'
 import { beatPod, type DesiredPod } from './beat.ts'
 import type { Observed } from './inputs.ts'
-import { refusals, securityRefusals } from './refusals.ts'
+import { refusals, securityRefusals, type BuiltPod } from './refusals.ts'
 import { checkSchedules, schedulesConfigMap } from './schedules.ts'
 import { beatVolumeClaim, type DesiredVolumeClaim } from './volume.ts'
 import { workerDeployment, type DesiredDeployment } from './worker.ts'
@@ -56,8 +56,11 @@ function desiredPods(queue: TaskQueue, observed: Observed): DesiredPods {
 }
 
 function podRefusals({ deployments, beat }: DesiredPods, observed: Observed): string[] {
-  const workers = deployments.map(({ metadata, spec }) => ({ name: metadata.name, spec: spec.template.spec }))
-  return securityRefusals([...workers, ...(beat ? [{ name: beat.metadata.name, spec: beat.spec }] : [])], observed)
+  const pods: BuiltPod[] = deployments.map(({ metadata, spec: { template } }) => {
+    return { name: metadata.name, annotations: template.metadata?.annotations ?? {}, spec: template.spec }
+  })
+  if (beat) pods.push({ name: beat.metadata.name, annotations: beat.metadata.annotations ?? {}, spec: beat.spec })
+  return securityRefusals(pods, observed)
 }
 
 /** Schedules that can't all be read leave the ones that are out there in force. */

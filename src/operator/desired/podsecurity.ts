@@ -15,8 +15,11 @@ const safeSysctls = new Set([
 const seLinuxTypes = new Set(['', 'container_t', 'container_init_t', 'container_kvm_t', 'container_engine_t'])
 const confinedSeccomp = new Set(['RuntimeDefault', 'Localhost'])
 
+/** How AppArmor was chosen before there was a field for it; still obeyed. */
+const APPARMOR = 'container.apparmor.security.beta.kubernetes.io/'
+
 /** What the pod may not have, one phrase each, every one with its path below the pod's spec; none when the pod is restricted. */
-export function podViolations(spec: Json): string[] {
+export function podViolations(spec: Json, annotations: Readonly<Record<string, string>> = {}): string[] {
   const context = map(spec.securityContext)
   return [
     ...(['hostNetwork', 'hostPID', 'hostIPC'] as const).flatMap((field) =>
@@ -31,6 +34,9 @@ export function podViolations(spec: Json): string[] {
       list(spec[field]).flatMap((container) => containerViolations(container, context, field)),
     ),
     ...accountViolations(spec),
+    ...Object.entries(annotations)
+      .filter(([name, value]) => name.startsWith(APPARMOR) && !/^(runtime\/default|localhost\/.*)?$/.test(value))
+      .map(([name]) => `metadata.annotations["${name}"] must be runtime/default: remove it`),
   ]
 }
 

@@ -57,6 +57,7 @@ function isReserved(key: string): boolean {
 /** A pod that would be built, by the name that a person has for it. */
 export interface BuiltPod {
   name: string
+  annotations: Readonly<Record<string, string>>
   spec: unknown
 }
 
@@ -64,8 +65,11 @@ export interface BuiltPod {
 export function securityRefusals(pods: readonly BuiltPod[], policy: OverlayPolicy): string[] {
   if (policy.allowPrivilegedPods) return []
   const where = new Map<string, string[]>()
-  for (const { name, spec } of pods) {
-    for (const violation of podViolations(map(spec))) where.set(violation, [...(where.get(violation) ?? []), name])
+  for (const { name, annotations, spec } of pods) {
+    // As it would be sent: what JSON leaves out, nobody gets to see.
+    const sent = JSON.parse(JSON.stringify(spec)) as unknown
+    for (const violation of podViolations(map(sent), annotations))
+      where.set(violation, [...(where.get(violation) ?? []), name])
   }
   return [...where].map(
     ([violation, names]) =>
@@ -103,7 +107,9 @@ function findDirectives(value: unknown, field: string, found: string[]): void {
   if (Array.isArray(value)) for (const item of value) findDirectives(item, field, found)
   else if (typeof value === 'object' && value !== null) {
     for (const [name, inner] of Object.entries(value)) {
-      if (name.startsWith('$'))
+      if (name === '__proto__')
+        found.push(`${field} has a field "__proto__", which no object of Kubernetes has: remove it.`)
+      else if (name.startsWith('$'))
         found.push(`${field} uses "${name}": patch directives are not read here; write null to remove a field.`)
       else findDirectives(inner, field, found)
     }

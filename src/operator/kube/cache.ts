@@ -56,7 +56,8 @@ export class Cache<T extends KubeObject> implements WatchSink<T> {
   upsert(object: T): void {
     const key = keyOf(object)
     const before = this.#objects.get(key)
-    if (before && isOlder(object, before)) return
+    // Our own write, answered already, comes back by the watch: it is no news.
+    if (before && (isOlder(object, before) || isSame(object, before))) return
     const wentAt = this.#gone.get(object.metadata.uid ?? '')
     if (wentAt !== undefined && !isOlder(at(object, wentAt), object)) return
     const ownerBefore = before && this.#ownerOf(before)
@@ -111,6 +112,10 @@ function isOlder(object: KubeObject, than: KubeObject): boolean {
   const [a, b] = [object.metadata.resourceVersion ?? '', than.metadata.resourceVersion ?? '']
   if (object.metadata.uid !== than.metadata.uid || !/^\d+$/.test(a) || !/^\d+$/.test(b)) return false
   return BigInt(a) < BigInt(b)
+}
+
+function isSame({ metadata: a }: KubeObject, { metadata: b }: KubeObject): boolean {
+  return a.uid === b.uid && a.resourceVersion !== undefined && a.resourceVersion === b.resourceVersion
 }
 
 function at<T extends KubeObject>(object: T, resourceVersion: string): T {

@@ -111,6 +111,8 @@ export class Workqueue {
       const failures = (this.#failures.get(key) ?? 0) + 1
       this.#failures.set(key, failures)
       const delay = Math.min(this.#maxDelayMs, this.#baseDelayMs * 2 ** Math.min(failures - 1, 30))
+      // What changed meanwhile is looked at with the next attempt: it must not get around the back-off.
+      this.#dirty.delete(key)
       this.#onError(key, error, delay)
       this.addAfter(key, delay)
     }

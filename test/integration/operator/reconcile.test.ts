@@ -252,6 +252,16 @@ describe('a changed spec', () => {
     await eventually(async () => expect(await replicas()).toBe(6))
   })
 
+  it('of suspend brings a pool to life that was made suspended', async () => {
+    await plane.create({ name: 'asleep', spec: spec({ suspend: true, workers: [{ name: 'hpa' }] }) })
+    await settled('asleep')
+    await plane.patch('asleep', { suspend: false })
+    // An HPA leaves 0 alone: 1 is what a Deployment begins with.
+    await eventually(async () =>
+      expect((await plane.get<LiveDeployment>(deployments, 'asleep-hpa')).spec.replicas).toBe(1),
+    )
+  })
+
   it('of suspend goes to no pods and back to as many as there were', async () => {
     await plane.create({ name: 'paused', spec: spec({ beat: {} }) })
     await settled('paused')
@@ -310,6 +320,41 @@ describe('bad input that CEL can not see', () => {
       const next = await plane.get<LivePod>(pods, 'typo-beat')
       expect(next.metadata.uid).not.toBe(pod.metadata.uid)
     })
+  })
+
+  it('costs no beat either while a webhook that has to be asked is down', async () => {
+    await plane.create({ name: 'hooked', spec: spec({ beat: {} }) })
+    await settled('hooked')
+    const pod = await plane.get<LivePod>(pods, 'hooked-beat')
+    const hooks = '/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations'
+    const webhook = {
+      name: 'down.example.com',
+      failurePolicy: 'Fail',
+      sideEffects: 'None',
+      admissionReviewVersions: ['v1'],
+      timeoutSeconds: 1,
+      clientConfig: { url: 'https://127.0.0.1:1/' },
+      rules: [{ apiGroups: [''], apiVersions: ['v1'], operations: ['CREATE'], resources: ['pods'] }],
+      objectSelector: { matchLabels: { 'taskqueue.dev/taskqueue': 'hooked' } },
+    }
+    const kind = { apiVersion: 'admissionregistration.k8s.io/v1', kind: 'ValidatingWebhookConfiguration' }
+    await plane.client.json('POST', hooks, { body: { ...kind, metadata: { name: 'down' }, webhooks: [webhook] } })
+    try {
+      await plane.patch('hooked', { beat: { resources: { requests: { cpu: '10m' } } } })
+      const condition = await eventually(async () => {
+        const queue = await plane.get<TaskQueue>(taskQueues, 'hooked')
+        const ready = queue.status?.conditions?.find((one) => one.type === 'Ready')
+        expect(ready?.reason).toBe('ReconcileFailed')
+        return ready
+      })
+      expect(condition?.message).toContain('webhook')
+      expect((await plane.get<LivePod>(pods, 'hooked-beat')).metadata.uid).toBe(pod.metadata.uid)
+    } finally {
+      await plane.client.json('DELETE', `${hooks}/down`)
+    }
+    await eventually(async () => {
+      expect((await plane.get<LivePod>(pods, 'hooked-beat')).metadata.uid).not.toBe(pod.metadata.uid)
+    }, 30_000)
   })
 
   it('becomes a condition for hundreds of cron lines at once', async () => {
@@ -413,6 +458,16 @@ describe('the broker', () => {
     })
     const condition = await plane.condition('nosecret', 'BrokerReachable', 'False', 'SecretNotFound')
     expect(condition.message).toMatch(/Secret demo\/nowhere has no key "url"/)
+  })
+
+  it('whose Secret holds a URL that can not be read is a condition that does not show it', async () => {
+    const data = { url: Buffer.from('redis://:hunter2@host:notaport/0').toString('base64') }
+    const secret = { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'torn', namespace: 'demo' }, data }
+    await plane.client.create(secret, 'test')
+    const broker = { urlFrom: { secretKeyRef: { name: 'torn', key: 'url' } } }
+    await plane.create({ name: 'torn', spec: spec({ broker }) })
+    const condition = await plane.condition('torn', 'BrokerReachable', 'False', 'UrlInvalid')
+    expect(condition.message).not.toContain('hunter2')
   })
 
   it('whose Secret holds no URL is a condition that does not show it', async () => {

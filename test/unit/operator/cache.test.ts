@@ -48,6 +48,17 @@ describe('a cache', () => {
     expect(pods.get('demo/a')?.metadata.uid).toBe('new')
   })
 
+  it('tells nobody of what it knows already', () => {
+    const told: string[] = []
+    const pods = new Cache<KubeObject>(
+      () => 'demo/orders',
+      (owner) => void told.push(owner),
+    )
+    pods.upsert(object('a', '10'))
+    pods.upsert(object('a', '10'))
+    expect(told).toHaveLength(1)
+  })
+
   it('keeps the newer of two states', () => {
     const pods = cache()
     pods.upsert(object('a', '20'))

@@ -151,6 +151,14 @@ describe('beat', () => {
     expect(container.args).toContain('--schedule=/var/lib/taskqueue/celerybeat-schedule')
   })
 
+  it('has a hash that no chart value of the operator changes', () => {
+    const hash = (changes: Partial<Observed>): unknown =>
+      desiredOf(taskQueue({ beat: beat() }), { ...observed, ...changes }).beat?.metadata.annotations?.[
+        'taskqueue.dev/spec-hash'
+      ]
+    expect(hash({ imagePullPolicy: 'Always', operatorImage: 'op:2', companionImage: 'op:2' })).toBe(hash({}))
+  })
+
   it('of Celery stays on its image until a worker ran Ready on the new one', () => {
     const queue = taskQueue({ engine: 'Celery', image: 'app:2', beat: beat({ scheduler: 'Celery' }) })
     const waiting = desiredOf(queue, { ...observed, beatImage: 'app:1' })
@@ -256,6 +264,15 @@ describe('a podTemplate that is refused', () => {
     const bare = refused({ securityContext: null })
     expect(bare.join()).toMatch(/containers\["worker"\].*runAsNonRoot must be true/)
     expect(bare.join()).toMatch(/initContainers\["companion"\].*seccompProfile/)
+  })
+
+  it('is not got around by a prototype, nor by an annotation', () => {
+    const context =
+      '{"securityContext":null,"automountServiceAccountToken":null,"__proto__":{"automountServiceAccountToken":false}}'
+    expect(refused(JSON.parse(context) as Record<string, unknown>).join()).toContain('__proto__')
+    const annotations = { 'container.apparmor.security.beta.kubernetes.io/worker': 'unconfined' }
+    const queue = taskQueue({ podTemplate: { metadata: { annotations } } })
+    expect(desiredOf(queue, observed).templateProblems.join()).toContain('apparmor')
   })
 
   it('is told once for all pods that it is in', () => {

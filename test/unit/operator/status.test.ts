@@ -52,6 +52,7 @@ function situation(queue: TaskQueue, changes: Partial<Situation> = {}): Situatio
     queue,
     desired: desiredOf(queue, observed),
     deployments: new Map([['orders-default', deployment(2)]]),
+    rolling: new Set(),
     pods: [],
     beatPod: undefined,
     beatHistory: { restarts: 0 },
@@ -163,7 +164,8 @@ describe('WorkersAvailable', () => {
   it('stays True while old pods serve and new ones come', () => {
     const rolling = deployment(2)
     rolling.status = { ...rolling.status, updatedReplicas: 1, replicas: 3 }
-    const s = situation(taskQueue(), { deployments: new Map([['orders-default', rolling]]) })
+    const deployments = new Map([['orders-default', rolling]])
+    const s = situation(taskQueue(), { deployments, rolling: new Set(['orders-default']) })
     expect(condition(s, 'WorkersAvailable')).toMatchObject({ status: 'True', reason: 'Rolling' })
     // What was asked for is not there yet: kubectl wait goes on waiting.
     expect(condition(s, 'Ready')).toMatchObject({ status: 'False', reason: 'Rolling' })
@@ -238,10 +240,32 @@ describe('BeatReady', () => {
   it('tells of a node that went silent before anything is deleted', () => {
     const silent = pod('orders-beat', {
       phase: 'Running',
-      conditions: [{ type: 'Ready', status: 'False' }],
+      conditions: [
+        { type: 'Ready', status: 'False' },
+        { type: 'ContainersReady', status: 'True' },
+      ],
       containerStatuses: [{ name: 'beat', ready: true }],
     })
     expect(condition(situation(queue, { beatPod: silent }), 'BeatReady').reason).toBe('NodeUnreachable')
+    // A companion that crashes, and a gate that is not passed, are no dead node.
+    const crashing = pod('orders-beat', {
+      phase: 'Running',
+      conditions: [
+        { type: 'Ready', status: 'False', reason: 'ContainersNotReady' },
+        { type: 'ContainersReady', status: 'False' },
+      ],
+      containerStatuses: [{ name: 'beat', ready: true }],
+      initContainerStatuses: [{ name: 'companion', ready: false, state: { waiting: { reason: 'CrashLoopBackOff' } } }],
+    })
+    expect(condition(situation(queue, { beatPod: crashing }), 'BeatReady').reason).toBe('CrashLoopBackOff')
+    const gated = pod('orders-beat', {
+      phase: 'Running',
+      conditions: [
+        { type: 'Ready', status: 'False', reason: 'ReadinessGatesNotReady' },
+        { type: 'ContainersReady', status: 'True' },
+      ],
+    })
+    expect(condition(situation(queue, { beatPod: gated }), 'BeatReady').reason).toBe('Starting')
   })
 
   it('is told apart from a change that was refused', () => {
@@ -309,6 +333,8 @@ describe('a message', () => {
   it('is never so long that the whole status is refused', () => {
     const s = situation(taskQueue(), { refused: ['x'.repeat(100_000)] })
     expect(condition(s, 'Ready').message.length).toBe(8_192)
+    const wide = condition(situation(taskQueue(), { refused: ['x'.repeat(8_190) + '😀😀'] }), 'Ready').message
+    expect(wide.isWellFormed()).toBe(true)
   })
 })
 
