@@ -32,6 +32,16 @@ module.exports = {
       },
     ),
     forbid(
+      'canvas-is-pure',
+      'What follows what: signatures in, messages out. Nothing is sent from here.',
+      { path: '^src/runtime/canvas/' },
+      {
+        path: '^src/runtime/',
+        pathNot: '^src/runtime/(canvas|protocol)/|^src/runtime/errors\\.ts',
+        dependencyTypesNot: ['type-only'],
+      },
+    ),
+    forbid(
       'worker-beat-scheduler-apart',
       'worker, beat and scheduler stand on broker, not on each other.',
       { path: '^src/runtime/(worker|beat|scheduler)/' },

@@ -12,7 +12,7 @@ import { Canvas, chainOf, chordOf, groupOf, type SignatureOptions } from './canv
 import type { Plan } from './canvas/dispatch.ts'
 import { publicationOf } from './canvas/publication.ts'
 import { AsyncResult } from './results/async-result.ts'
-import { parseRate } from './worker/rate-limits.ts'
+import { parseRate } from './protocol/rate.ts'
 import { checkSettings, queueName, readSettings, type Settings } from './settings.ts'
 import type { RegisteredTask, TaskHandler, TaskOptions } from './task.ts'
 import type { Schedule } from './triggers/schedule.ts'

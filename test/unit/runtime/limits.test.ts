@@ -1,7 +1,8 @@
 // Rate limits and revocations, on a clock of the test's own.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { parseRate, RateLimits } from '../../../src/runtime/worker/rate-limits.ts'
+import { parseRate } from '../../../src/runtime/protocol/rate.ts'
+import { RateLimits } from '../../../src/runtime/worker/rate-limits.ts'
 import { MOST_REVOKED, REVOKED_FOR_MS, Revocations } from '../../../src/runtime/worker/revocations.ts'
 
 describe('a rate', () => {
