@@ -113,7 +113,8 @@ export function steeringMethods(worker: WorkerView, steering: WorkerSteering): R
     enable_events: () => ({ ok: worker.setEvents(true) ? 'task events enabled' : 'task events already enabled' }),
     disable_events: () => ({ ok: worker.setEvents(false) ? 'task events disabled' : 'task events already disabled' }),
     shutdown: () => worker.shutdown(),
-    revoke: (args) => revoke(args, args['terminate'] === true),
+    // Python's truth: Flower sends 1.
+    revoke: (args) => revoke(args, Boolean(args['terminate'])),
     terminate: (args) => revoke(args, true),
     rate_limit: (args) => {
       const task = known(args)

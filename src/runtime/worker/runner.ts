@@ -220,7 +220,9 @@ export class TaskRunner {
     let ended: Ended | undefined
     try {
       const value = await task.handler(execution, ...message.args)
-      ended = { outcome: this.#succeeded(execution, options, value), end: { state: 'SUCCESS', value: value ?? null } }
+      // What was called off or lost meanwhile has been told of already: it must not be told as a success.
+      if (!execution.abandoned)
+        ended = { outcome: this.#succeeded(execution, options, value), end: { state: 'SUCCESS', value: value ?? null } }
     } catch (thrown) {
       ended = this.#failedSomehow(execution, options, thrown)
     }

@@ -17,12 +17,19 @@ export const CELERY = {
 } as const
 export type CeleryVersion = keyof typeof CELERY
 
+/** A Flower, with the newest Celery. */
+export const FLOWER = [...CELERY['5.7'], 'flower==2.2.0']
+
 /** Where the Python modules of these tests lie. */
-const MODULES = fileURLToPath(new URL('.', import.meta.url))
+export const MODULES = fileURLToPath(new URL('.', import.meta.url))
 
 /** The folder of a version's programs; made on first use, in one step, so that a broken installation is never found. */
-export async function celeryBin(version: CeleryVersion): Promise<string> {
-  const packages = CELERY[version]
+export function celeryBin(version: CeleryVersion): Promise<string> {
+  return pythonBin(CELERY[version])
+}
+
+/** The folder of the programs that come with packages from the Python registry. */
+export async function pythonBin(packages: readonly string[]): Promise<string> {
   const home = join(cacheFolder(), 'venv', packages.join('+').replace(/[^a-zA-Z0-9.+=]/g, '-'))
   const bin = join(home, 'bin')
   try {
