@@ -3,7 +3,7 @@
 
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
-import { parseBrokerUrl } from '@taskqueue/runtime/broker'
+import { brokerOptions } from '@taskqueue/runtime/broker'
 import { Redis } from 'ioredis'
 
 export type PingAnswer =
@@ -58,7 +58,8 @@ export class CeleryPing {
   #open(): Redis {
     if (this.#redis) return this.#redis
     const redis = new Redis({
-      ...parseBrokerUrl(this.#url),
+      // A Python worker's queues have no prefix of ours.
+      ...brokerOptions(this.#url, ''),
       lazyConnect: true,
       enableOfflineQueue: false,
       maxRetriesPerRequest: 0,

@@ -26,7 +26,10 @@ export class BrokerError extends TaskQueueError {
   }
 }
 
-/** `BrokerLoading`: Redis is still reading its data; `BrokerReadOnly`: a replica answered. */
+/**
+ * `BrokerLoading`: Redis is still reading its data; `BrokerReadOnly`: a replica answered; `BrokerMoved`: another node of the cluster has
+ * the keys now.
+ */
 export type BrokerErrorCode =
   | 'BrokerUrlInvalid'
   | 'BrokerUnreachable'
@@ -34,6 +37,7 @@ export type BrokerErrorCode =
   | 'BrokerAuthFailed'
   | 'BrokerLoading'
   | 'BrokerReadOnly'
+  | 'BrokerMoved'
   | 'BrokerOutOfMemory'
   | 'BrokerTooOld'
   | 'BrokerRefused'

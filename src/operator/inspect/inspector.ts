@@ -1,7 +1,7 @@
 // Looks at every TaskQueue's broker, each in a loop of its own so that one that hangs delays no other: depths of its queues and the
 // presence of its pods. Tells the controller only when something changed. Not status: that is status.ts.
 
-import { BrokerError, presenceKey } from '@taskqueue/runtime/broker'
+import { BrokerError, presenceKey, renameHosts } from '@taskqueue/runtime/broker'
 import type { Clock } from '../clock.ts'
 import { messageOf } from '../errors.ts'
 import { keyOf } from '../objects.ts'
@@ -177,12 +177,14 @@ export class BrokerInspector {
  * its namespace spelled out.
  */
 export function fromNamespace(url: string, namespace: string): string {
-  if (!URL.canParse(url)) return url
-  const parsed = new URL(url)
-  const { hostname } = parsed
-  if (hostname === '' || hostname === 'localhost' || /[.:]/.test(hostname)) return url
-  parsed.hostname = `${hostname}.${namespace}.svc`
-  return parsed.href
+  try {
+    return renameHosts(url, (host) =>
+      host === 'localhost' || /[.:]/.test(host) ? undefined : `${host}.${namespace}.svc`,
+    )
+  } catch {
+    // Connecting tells what is wrong with it.
+    return url
+  }
 }
 
 /** Equal for observations from which the same would follow: an offset that moves by milliseconds is none's business. */

@@ -1,8 +1,14 @@
 // `@taskqueue/runtime/broker` and what lies under it: depth, presence, the broker's clock, leases, and the scripts' fences.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { connectBroker, presenceKey, type BrokerConnection, type Presence } from '../../../src/runtime/broker/index.ts'
+import { RedisConnection } from '../../../src/runtime/broker/redis/connection.ts'
+import { RedisConsumer } from '../../../src/runtime/broker/redis/consumer.ts'
+import { redisKeys } from '../../../src/runtime/broker/redis/keys.ts'
+import { LeaseSlots } from '../../../src/runtime/broker/redis/lease-slots.ts'
+import { QueueSet } from '../../../src/runtime/broker/redis/queue-set.ts'
 import { RedisStore } from '../../../src/runtime/broker/redis/store.ts'
 import { RedisTransport } from '../../../src/runtime/broker/redis/transport.ts'
+import { systemClock } from '../../../src/runtime/clock.ts'
 import type { Consumer, Delivery } from '../../../src/runtime/broker/transport.ts'
 import { TaskApp } from '../../../src/runtime/app.ts'
 import { endAll, startWorker } from './support/command.ts'
@@ -272,5 +278,46 @@ describe('a consumer', () => {
     await consumer.flush(5000)
     // The retry could not be published, so the message itself is still there.
     expect(await redis.client.hlen('unacked')).toBe(1)
+  })
+})
+
+describe('a consumer whose leases are not renewed', () => {
+  it('takes nothing, and goes on by itself once they are', async () => {
+    const connection = new RedisConnection({ url: redis.url, keyPrefix: '', name: 'test' })
+    let overdue = true
+    const deliveries: Delivery[] = []
+    const consumer = new RedisConsumer(
+      {
+        connection,
+        keys: redisKeys('', 0),
+        queues: new QueueSet(['celery']),
+        process: 'p',
+        slots: new LeaseSlots(10),
+        clock: systemClock,
+        random: Math.random,
+        onIdle: () => undefined,
+        leasesOverdue: () => overdue,
+        onTrouble: () => undefined,
+      },
+      {
+        queues: ['celery'],
+        concurrency: 1,
+        handlers: { onDeliveries: (batch) => void deliveries.push(...batch), onLost: () => undefined },
+      },
+    )
+    try {
+      await connection.whenReady(5000)
+      await consumer.prepare(connection.redis)
+      await app.send('t', ['x'])
+      consumer.grant(1)
+      const from = performance.now()
+      await until('it has had the time to take', () => performance.now() - from > 600)
+      expect(deliveries).toEqual([])
+      overdue = false
+      await until('it has taken', () => deliveries.length === 1)
+    } finally {
+      await consumer.close()
+      connection.close()
+    }
   })
 })

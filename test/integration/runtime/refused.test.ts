@@ -136,7 +136,7 @@ describe('a tick that failed', () => {
 
 describe('a lease thread without its connection', () => {
   it('is told of, and the main connection stands in for it', async () => {
-    const main = new RedisConnection({ url: redis.url, name: 'test' })
+    const main = new RedisConnection({ url: redis.url, keyPrefix: '', name: 'test' })
     await main.whenReady(5000)
     const slots = new LeaseSlots(4)
     slots.add({ number: 1, queue: 0, step: 0 })
@@ -149,6 +149,7 @@ describe('a lease thread without its connection', () => {
     const keeper = new LeaseKeeper(
       {
         url: 'redis://127.0.0.1:1/0',
+        keyPrefix: '',
         process: 'p',
         memory: slots.memory,
         renewedAt: new SharedArrayBuffer(RENEWED_AT_BYTES),

@@ -2,7 +2,8 @@
 import { describe, expect, it } from 'vitest'
 import { boundQueues, redisKeys } from '../../../src/runtime/broker/redis/keys.ts'
 import { codedError } from '../../../src/runtime/broker/redis/connection.ts'
-import { parseBrokerUrl, redactText, showBroker } from '../../../src/runtime/broker/redis/url.ts'
+import { brokerOptions, effectivePrefix } from '../../../src/runtime/broker/redis/connection-options.ts'
+import { parseBrokerUrl, redactText, renameHosts, showBroker } from '../../../src/runtime/broker/redis/url.ts'
 import { stepOfTag, formatTag, newProcessTag } from '../../../src/runtime/broker/redis/tag.ts'
 import { LeaseSlots, readSlots } from '../../../src/runtime/broker/redis/lease-slots.ts'
 import { presenceKey } from '../../../src/runtime/broker/presence.ts'
@@ -174,20 +175,66 @@ describe('results', () => {
 
 describe('URLs', () => {
   it('are read whole', () => {
-    expect(parseBrokerUrl('rediss://me:p%40ss@[::1]:7000/4')).toEqual({
-      host: '::1',
-      port: 7000,
+    expect(parseBrokerUrl('rediss://me:p%40ss@[::1]:7000/4')).toMatchObject({
+      kind: 'single',
+      endpoints: [{ host: '::1', port: 7000 }],
       db: 4,
       username: 'me',
       password: 'p@ss',
-      tls: {},
+      tls: true,
     })
-    expect(parseBrokerUrl('redis://broker')).toEqual({ host: 'broker', port: 6379, db: 0 })
+    expect(brokerOptions('redis://broker', '')).toEqual({ host: 'broker', port: 6379, db: 0 })
   })
 
   it('of rediss may say that no certificate is required, as kombu has it', () => {
-    expect(parseBrokerUrl('rediss://h/0?ssl_cert_reqs=CERT_NONE').tls).toEqual({ rejectUnauthorized: false })
-    expect(parseBrokerUrl('rediss://h/0?ssl_cert_reqs=required').tls).toEqual({})
+    expect(brokerOptions('rediss://h/0?ssl_cert_reqs=CERT_NONE', '').tls).toEqual({ rejectUnauthorized: false })
+    expect(brokerOptions('rediss://h/0?ssl_cert_reqs=required', '').tls).toEqual({})
+    expect(() => brokerOptions('rediss://h/0?ssl_ca_certs=/no/such/file', '')).toThrow(/ssl_ca_certs can't be read/)
+  })
+
+  it.each([
+    'sentinel://:pw@a:1,b/2?master_name=orders&sentinel_password=other',
+    'sentinel://:pw@a:1;sentinel://:pw@b:26379/2?master_name=orders&sentinel_password=other',
+  ])('may name sentinels, also as Celery writes it: %s', (url) => {
+    expect(brokerOptions(url, '')).toMatchObject({
+      sentinels: [
+        { host: 'a', port: 1 },
+        { host: 'b', port: 26379 },
+      ],
+      name: 'orders',
+      db: 2,
+      password: 'pw',
+      sentinelPassword: 'other',
+    })
+  })
+
+  it('may name nodes of a cluster, whose keys need one hash tag', () => {
+    expect(parseBrokerUrl('redis+cluster://a,b:7001')).toMatchObject({
+      kind: 'cluster',
+      endpoints: [
+        { host: 'a', port: 6379 },
+        { host: 'b', port: 7001 },
+      ],
+    })
+    const cluster = { kind: 'cluster' } as const
+    expect(effectivePrefix(cluster, '')).toBe('{taskqueue}:')
+    expect(effectivePrefix(cluster, 'x{y}:')).toBe('x{y}:')
+    expect(() => effectivePrefix(cluster, 'orders:')).toThrow(/such as {orders}:/)
+    expect(effectivePrefix({ kind: 'single' }, 'orders:')).toBe('orders:')
+  })
+
+  it('keep all but their hosts when these are renamed', () => {
+    const rename = (host: string): string | undefined => (host === 'redis' ? 'redis.demo.svc' : undefined)
+    expect(renameHosts('redis://u:redis@redis:6379/0?ssl_x=redis', rename)).toBe(
+      'redis://u:redis@redis.demo.svc:6379/0?ssl_x=redis',
+    )
+    expect(renameHosts('sentinel://a:1;sentinel://redis/0?master_name=m', rename)).toBe(
+      'sentinel://a:1,redis.demo.svc/0?master_name=m',
+    )
+  })
+
+  it.each(['sentinel://a/0', 'redis://a,b/0', 'redis+cluster://a/3'])('refuses what it can not mean: %s', (url) => {
+    expect(() => parseBrokerUrl(url)).toThrow(/can't be used/)
   })
 
   it.each(['', 'broker:6379', 'http://broker', 'redis://broker/zero', 'redis://'])('refuses %j', (url) => {

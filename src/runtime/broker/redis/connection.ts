@@ -3,7 +3,8 @@
 import { Redis } from 'ioredis'
 import { BrokerError, type BrokerErrorCode, asError } from '../../errors.ts'
 import { backoffMs } from '../backoff.ts'
-import { parseBrokerUrl, redactText, showBroker } from './url.ts'
+import { brokerOptions } from './connection-options.ts'
+import { redactText, showBroker } from './url.ts'
 
 /** Time limits of a connection, in milliseconds. */
 export interface ConnectionTimeouts {
@@ -15,6 +16,8 @@ export interface ConnectionTimeouts {
 
 export interface ConnectionOptions {
   readonly url: string
+  /** The global key prefix, which in a Redis Cluster names the node that has our keys. */
+  readonly keyPrefix: string
   /** Shown in CLIENT LIST. */
   readonly name: string
   readonly timeouts?: ConnectionTimeouts
@@ -51,7 +54,7 @@ export class RedisConnection {
     this.#onTrouble = options.onTrouble
     const commandMs = options.timeouts?.commandMs ?? 5000
     this.redis = new Redis({
-      ...parseBrokerUrl(options.url),
+      ...brokerOptions(options.url, options.keyPrefix),
       // RESP2 has one shape for each reply; nothing here needs RESP3.
       protocol: 2,
       connectionName: options.name,
@@ -64,8 +67,8 @@ export class RedisConnection {
       maxRetriesPerRequest: 0,
       enableOfflineQueue: false,
       autoResubscribe: false,
-      // A primary that became a replica: the name in the URL leads to the new one.
-      reconnectOnError: (error) => error.message.startsWith('READONLY'),
+      // A primary that became a replica: the name in the URL, the sentinels or the cluster lead to the new one.
+      reconnectOnError: (error) => /^(READONLY|MOVED)/.test(error.message),
       // A connect counts as good only once onConnect has done its part: ioredis begins at 1 again before that.
       retryStrategy: (attempt) => backoffMs(attempt + this.#refusals, RECONNECT, this.#random()),
     })
@@ -180,6 +183,11 @@ const BY_PREFIX: readonly (readonly [RegExp, BrokerErrorCode, string])[] = [
   [/^NOPERM/, 'BrokerAuthFailed', 'the ACL of this user lacks a right'],
   [/^LOADING/, 'BrokerLoading', 'Redis is reading its data; this passes'],
   [/^READONLY/, 'BrokerReadOnly', 'this is a replica: point the URL at the primary'],
+  [
+    /^(MOVED|ASK|CLUSTERDOWN|TRYAGAIN)/,
+    'BrokerMoved',
+    'the keys are moving to another node; a URL of one node of a cluster begins with redis+cluster://',
+  ],
   [/^OOM/, 'BrokerOutOfMemory', 'Redis is at maxmemory: raise it, or let workers drain the queues'],
   [/Unknown script flag|unknown flag|Unexpected flag/, 'BrokerTooOld', 'Redis >= 7.0 or Valkey >= 7.2 is needed'],
 ]

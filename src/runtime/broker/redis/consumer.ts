@@ -21,7 +21,7 @@ import type { QueueSet } from './queue-set.ts'
 import { joinCall, takeCall } from './queue-calls.ts'
 import { addScript, isNoScript, loadScripts, runScript, type ScriptCall } from './scripts.ts'
 import { complaintAbout, settleCall, type PendingOutcome } from './settle-call.ts'
-import { Sweeps } from './sweeps.ts'
+import { POLL_MS, Sweeps } from './sweeps.ts'
 import { formatTag } from './tag.ts'
 import { uuid4 } from '../../protocol/uuid.ts'
 import type { Redis } from 'ioredis'
@@ -211,7 +211,7 @@ export class RedisConsumer {
       this.#resumeAfter(wait)
       return
     }
-    const taking = this.#mayTake
+    const taking = this.#mayTake()
     const half = Math.max(1, Math.ceil(this.#options.concurrency / 2))
     while (this.#ticks < 2) {
       const free = taking ? this.#credit - this.#requested : 0
@@ -225,8 +225,12 @@ export class RedisConsumer {
     }
   }
 
-  get #mayTake(): boolean {
-    return this.#taking && this.#deps.queues.active.length > 0 && !this.#deps.leasesOverdue()
+  #mayTake(): boolean {
+    if (!this.#taking || this.#deps.queues.active.length === 0) return false
+    if (!this.#deps.leasesOverdue()) return true
+    // Nobody tells when leases are renewed again: without another look, nothing would be taken any more.
+    this.#resumeAfter(POLL_MS)
+    return false
   }
 
   #send(want: number): void {

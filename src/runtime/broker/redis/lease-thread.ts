@@ -7,6 +7,7 @@ import { BY, loadRenewal, renewLeases, type LeaseRenewalData } from './lease-ren
 /** What the main thread passes on. */
 export interface LeaseThreadData extends LeaseRenewalData {
   readonly url: string
+  readonly keyPrefix: string
   readonly renewMs: number
 }
 
@@ -36,6 +37,7 @@ function start(given: LeaseThreadData): void {
   let renewing = false
   const connection = new RedisConnection({
     url: data.url,
+    keyPrefix: data.keyPrefix,
     name: 'taskqueue:leases',
     onConnect: async (redis) => {
       await loadRenewal(redis)

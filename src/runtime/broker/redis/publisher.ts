@@ -1,5 +1,5 @@
 // Puts messages on queues. What is published in one turn of the event loop goes out together: one LPUSH a list.
-import { BrokerError } from '../../errors.ts'
+import { BrokerError, type BrokerErrorCode } from '../../errors.ts'
 import { priorityStep } from '../../protocol/queue-key.ts'
 import type { Publication } from '../transport.ts'
 import type { RedisConnection } from './connection.ts'
@@ -12,6 +12,14 @@ const BATCH_BYTES = 1024 * 1024
 /** Messages, and their characters, that wait for the broker at once; more are refused. */
 const MAX_WAITING = 50_000
 const MAX_WAITING_LENGTH = 64 * 1024 * 1024
+
+/** What a publish waits out: nothing was stored, and a failover or a restart ends it. */
+const PASSES: ReadonlySet<BrokerErrorCode> = new Set([
+  'BrokerUnreachable',
+  'BrokerLoading',
+  'BrokerReadOnly',
+  'BrokerMoved',
+])
 
 interface Waiting {
   readonly publications: readonly Publication[]
@@ -77,7 +85,7 @@ export class RedisPublisher {
         return
       } catch (thrown) {
         const error = this.#connection.coded(thrown)
-        const again = error.code === 'BrokerUnreachable' || error.code === 'BrokerLoading'
+        const again = PASSES.has(error.code)
         if (!again || performance.now() >= deadline) {
           for (const waiting of batch) waiting.reject(error)
           return

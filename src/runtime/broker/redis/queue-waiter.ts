@@ -13,12 +13,15 @@ export class QueueWaiter {
   #closed = false
 
   /** @param list the list of the queue's most urgent step */
-  constructor(url: string, list: string, onWake: () => void, timeouts?: ConnectionTimeouts) {
+  constructor(
+    broker: { readonly url: string; readonly keyPrefix: string; readonly timeouts?: ConnectionTimeouts },
+    list: string,
+    onWake: () => void,
+  ) {
     this.#connection = new RedisConnection({
-      url,
+      ...broker,
       name: 'taskqueue:wait',
       blockingMs: BLOCK_SECONDS * 1000,
-      ...(timeouts ? { timeouts } : {}),
     })
     this.#list = list
     this.#onWake = onWake

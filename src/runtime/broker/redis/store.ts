@@ -20,6 +20,7 @@ import { redisKeys, type Keys } from './keys.ts'
 import { isPresence, parseObject } from './records.ts'
 import { runScript, type ScriptCall } from './scripts.ts'
 import { RedisSubscriber } from './subscriber.ts'
+import { effectivePrefix } from './connection-options.ts'
 import { parseBrokerUrl } from './url.ts'
 
 export interface RedisStoreOptions {
@@ -35,22 +36,20 @@ const PAGE = 1000
 export class RedisStore implements Store {
   readonly #keys: Keys
   readonly #connection: RedisConnection
-  readonly #options: RedisStoreOptions
+  readonly #broker: { readonly url: string; readonly keyPrefix: string; readonly timeouts?: ConnectionTimeouts }
   #subscriber: RedisSubscriber | undefined
 
   /** @throws BrokerError `BrokerUrlInvalid` */
   constructor(options: RedisStoreOptions) {
-    this.#options = options
-    this.#keys = redisKeys(options.keyPrefix ?? '', parseBrokerUrl(options.url).db ?? 0)
-    this.#connection = new RedisConnection({
-      url: options.url,
-      name: 'taskqueue:store',
-      ...(options.timeouts ? { timeouts: options.timeouts } : {}),
-    })
+    const target = parseBrokerUrl(options.url)
+    const keyPrefix = effectivePrefix(target, options.keyPrefix ?? '')
+    this.#keys = redisKeys(keyPrefix, target.db)
+    this.#broker = { url: options.url, keyPrefix, ...(options.timeouts ? { timeouts: options.timeouts } : {}) }
+    this.#connection = new RedisConnection({ ...this.#broker, name: 'taskqueue:store' })
   }
 
   async connect(): Promise<void> {
-    await this.#connection.whenReady(this.#options.timeouts?.connectMs ?? CONNECT_MS)
+    await this.#connection.whenReady(this.#broker.timeouts?.connectMs ?? CONNECT_MS)
   }
 
   async ping(): Promise<void> {
@@ -160,7 +159,7 @@ export class RedisStore implements Store {
   }
 
   async watchResult(taskId: string, onResult: (json: string) => void): Promise<() => Promise<void>> {
-    this.#subscriber ??= new RedisSubscriber(this.#options.url, this.#options.timeouts)
+    this.#subscriber ??= new RedisSubscriber(this.#broker)
     return this.#subscriber.subscribe(this.#keys.result(taskId), (_channel, json) => onResult(json))
   }
 

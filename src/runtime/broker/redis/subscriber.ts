@@ -11,11 +11,10 @@ export class RedisSubscriber {
   readonly #channels = new Map<string, Set<Listener>>()
   readonly #patterns = new Map<string, Set<Listener>>()
 
-  constructor(url: string, timeouts?: ConnectionTimeouts) {
+  constructor(broker: { readonly url: string; readonly keyPrefix: string; readonly timeouts?: ConnectionTimeouts }) {
     this.#connection = new RedisConnection({
-      url,
+      ...broker,
       name: 'taskqueue:listen',
-      ...(timeouts ? { timeouts } : {}),
       onConnect: async (redis) => {
         if (this.#channels.size > 0) await redis.subscribe(...this.#channels.keys())
         if (this.#patterns.size > 0) await redis.psubscribe(...this.#patterns.keys())

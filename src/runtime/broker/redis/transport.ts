@@ -26,6 +26,7 @@ import { QueueSet } from './queue-set.ts'
 import { QueueWaiter } from './queue-waiter.ts'
 import { RedisSubscriber } from './subscriber.ts'
 import { newProcessTag } from './tag.ts'
+import { effectivePrefix } from './connection-options.ts'
 import { parseBrokerUrl } from './url.ts'
 
 /** How to reach Redis. */
@@ -51,6 +52,7 @@ const MAX_CONCURRENCY = 1000
 export class RedisTransport implements Transport {
   readonly capabilities: Capabilities = { atomicSettle: true, extend: true, park: true, priorityOrder: 'lowFirst' }
   readonly #options: RedisTransportOptions
+  readonly #broker: { readonly url: string; readonly keyPrefix: string; readonly timeouts?: ConnectionTimeouts }
   readonly #clock: Clock
   readonly #keys: Keys
   readonly #connection: RedisConnection
@@ -65,11 +67,13 @@ export class RedisTransport implements Transport {
   constructor(options: RedisTransportOptions) {
     this.#options = options
     this.#clock = options.clock ?? systemClock
-    this.#keys = redisKeys(options.keyPrefix ?? '', parseBrokerUrl(options.url).db ?? 0)
+    const target = parseBrokerUrl(options.url)
+    const keyPrefix = effectivePrefix(target, options.keyPrefix ?? '')
+    this.#keys = redisKeys(keyPrefix, target.db)
+    this.#broker = { url: options.url, keyPrefix, ...(options.timeouts ? { timeouts: options.timeouts } : {}) }
     this.#connection = new RedisConnection({
-      url: options.url,
+      ...this.#broker,
       name: 'taskqueue',
-      ...(options.timeouts ? { timeouts: options.timeouts } : {}),
       ...(options.random ? { random: options.random } : {}),
       ...(options.onTrouble ? { onTrouble: options.onTrouble } : {}),
       onConnect: async (redis) => {
@@ -77,7 +81,7 @@ export class RedisTransport implements Transport {
       },
     })
     this.#publisher = new RedisPublisher(this.#connection, this.#keys)
-    this.#subscriber = new RedisSubscriber(options.url, options.timeouts)
+    this.#subscriber = new RedisSubscriber(this.#broker)
   }
 
   async connect(): Promise<void> {
@@ -160,7 +164,7 @@ export class RedisTransport implements Transport {
     this.#consumer = consumer
     this.#leases = new LeaseKeeper(
       {
-        url: this.#options.url,
+        ...this.#broker,
         process,
         memory: slots.memory,
         renewedAt: new SharedArrayBuffer(RENEWED_AT_BYTES),
@@ -182,8 +186,7 @@ export class RedisTransport implements Transport {
     this.#listenForWakes([queue], consumer)
     if (this.#waiters.size >= MAX_WAITERS) return
     const list = this.#keys.list(queue, 0)
-    const { url, timeouts } = this.#options
-    this.#waiters.set(queue, new QueueWaiter(url, list, () => consumer.wake(), timeouts))
+    this.#waiters.set(queue, new QueueWaiter(this.#broker, list, () => consumer.wake()))
   }
 
   #closeWaiters(): void {

@@ -1,0 +1,4 @@
+// At least once, for real, on sentinels.
+import { deliverySuite } from './support/delivery.ts'
+
+deliverySuite('sentinels')
