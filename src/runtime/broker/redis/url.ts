@@ -43,12 +43,11 @@ const SCHEMES: Readonly<Record<string, Pick<BrokerTarget, 'kind' | 'tls'> & { re
  * @throws BrokerError `BrokerUrlInvalid`
  */
 export function parseBrokerUrl(url: string): BrokerTarget {
-  const { name, authority, rest } = split(url)
+  const { name, authority, path, query } = split(url)
   const scheme = Object.hasOwn(SCHEMES, name) ? SCHEMES[name] : undefined
   if (!scheme) throw invalid('it does not begin with redis://, rediss://, sentinel:// or redis+cluster://')
   if (/[#\s]/.test(url)) throw invalid('it has a # or a blank: in a user or a password they are written %23 and %20')
   const { kind, tls } = scheme
-  const [, path = '', query = ''] = /^(?:\/([^?]*))?(?:\?(.*))?$/s.exec(rest) ?? []
   const hosts = authority.split(',')
   if (kind === 'single' && hosts.length > 1)
     throw invalid('it names several hosts: sentinel:// and redis+cluster:// may')
@@ -136,10 +135,11 @@ export function renameHosts(url: string, rename: (host: string) => string | unde
 }
 
 /** Celery's lists are whole URLs; what stands behind the last of them stands for all. */
-function split(url: string): { name: string; authority: string; rest: string } {
+function split(url: string): { name: string; authority: string; rest: string; path: string; query: string } {
   const [, name = '', text = ''] = /^([a-z+]+):\/\/(.*)$/s.exec(url) ?? []
   const [, authority = '', rest = ''] = /^([^/?]*)(.*)$/s.exec(text.replaceAll(`;${name}://`, ',')) ?? []
-  return { name, authority: authority.replace(/,$/, ''), rest }
+  const [, path = '', query = ''] = /^(?:\/([^?]*))?(?:\?(.*))?$/s.exec(rest) ?? []
+  return { name, authority: authority.replace(/,$/, ''), rest, path, query }
 }
 
 /** @param why what is wrong with it, which shows nothing of it */
