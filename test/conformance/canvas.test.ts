@@ -5,11 +5,9 @@ import { endAll, startWorker } from '../integration/runtime/support/command.ts'
 import { newLedger, ended } from '../integration/runtime/support/ledger.ts'
 import { startRedis, type RedisServer } from '../fixtures/redis-server.ts'
 import { until } from '../fixtures/until.ts'
-import { CELERY, Celery, celeryBin, type CeleryVersion } from './support/celery.ts'
+import { CELERY_VERSIONS, Celery, celeryBin } from './support/celery.ts'
 
-const versions = Object.keys(CELERY) as CeleryVersion[]
-
-describe.each(versions)('with Celery %s', (version) => {
+describe.each(CELERY_VERSIONS)('with Celery %s', (version) => {
   let redis: RedisServer
   let celery: Celery
   let app: TaskApp
@@ -134,6 +132,20 @@ print(json.dumps([a.get(timeout=20), b.get(timeout=20), c.get(timeout=20)]))`)
       expect(got).toEqual([72, 108, 12])
     })
 
+    it('gives its body a list in a list where the header has a group at the end of a chain', async () => {
+      const among = (header: string): string => `
+def pecho(*args, **o): return app.signature('py.echo', args=args, queue='python', **o)
+print(json.dumps((${header}).get(timeout=20)))`
+      const node = 'chord([chain(nadd(1, 1), group(nadd(10), nadd(20))), nadd(5, 5)])(necho())'
+      expect(await python(among(node))).toEqual([[[12, 22], 10]])
+      // Celery 5.6 gives such a group the header's own name, and its workers count the header anew: alone they get it wrong as well.
+      if (version === '5.6') return
+      const mixed = 'chord([chain(padd(1, 1), group(nadd(10), padd(20))), nadd(5, 5)])(necho())'
+      expect(await python(among(mixed))).toEqual([[[12, 22], 10]])
+      const toPython = 'chord([chain(nadd(1, 1), group(padd(10), nadd(20))), padd(5, 5)])(pecho())'
+      expect(await python(among(toPython))).toEqual([[[[12, 22], 10]], {}])
+    })
+
     it('with an empty header sends its body at once', async () => {
       const got = await python(`
 a = chain(nadd(1, 1), chord([], necho('x'))).apply_async()
@@ -162,6 +174,20 @@ body = app.signature('test.note-sum', args=['${ledger}'], queue='celery')
 print(json.dumps(chord([nadd(i, 0) for i in range(1000)])(body).get(timeout=60)))`)
       expect(ended(ledger).map(({ tag }) => tag)).toEqual(['499500'])
     })
+  })
+
+  it('map, starmap and what came of a task are what Python makes of them', async () => {
+    const got = await python(`
+from celery.canvas import xmap
+mapped = app.send_task('celery.map', kwargs={'task': app.signature('test.sum'), 'it': [[1, 2], [3, 4]]}, queue='celery')
+starred = app.send_task('celery.starmap', kwargs={'task': app.signature('test.add'), 'it': [[1, 2], [3, 4]]}, queue='celery')
+chained = chain(xmap(app.signature('test.sum'), [[1, 2], [3, 4]], app=app).set(queue='celery'), nsum()).apply_async()
+linked = nadd(1, 1)
+linked.link(nadd(2))
+linked = linked.apply_async()
+linked.get(timeout=20)
+print(json.dumps([r.get(timeout=20) for r in (mapped, starred, chained)] + [linked.children[0].get(timeout=20)]))`)
+    expect(got).toEqual([[3, 7], [3, 7], 10, 4])
   })
 
   describe('made in Node', () => {
@@ -194,6 +220,10 @@ print(json.dumps(chord([nadd(i, 0) for i in range(1000)])(body).get(timeout=60))
       ).toBe(71)
       expect(await value(app.chord([app.chord([n('add', 1, 1)], p('sum')), p('add', 2, 2)], n('sum')))).toBe(6)
       expect(await value(app.chord([], n('echo', 'x')))).toEqual([[], 'x'])
+      const nested = app.chain(n('add', 1, 1), app.group(p('add', 10), n('add', 20)))
+      expect(await value(app.chord([nested, p('add', 5, 5)], n('echo')))).toEqual([[[12, 22], 10]])
+      if (version === '5.6') return
+      expect(await value(app.chord([nested, n('add', 5, 5)], p('echo')))).toEqual([[[[12, 22], 10]], {}])
     })
 
     it('links are followed, and failures reach the end', async () => {

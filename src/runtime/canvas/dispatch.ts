@@ -2,6 +2,7 @@
 // step. The rules are Celery's (canvas.py of 5.7): groups in front of something become chords, nested chains and groups are unrolled.
 import { MessageError } from '../errors.ts'
 import type { JsonObject } from '../protocol/envelope.ts'
+import { headerShape } from './group-result.ts'
 import {
   countTasks,
   kindOf,
@@ -34,6 +35,8 @@ export interface PlannedTask {
 export interface ChordSize {
   readonly groupId: string
   readonly size: number
+  /** Where what the body is given is no plain list; see group-result.ts. */
+  readonly shape?: string
 }
 
 export interface Plan {
@@ -143,11 +146,13 @@ class Dispatcher {
 
   #sendGroup(group: Signature, args: readonly unknown[], inherited: Inherited, depth: number): void {
     const members = unrolled(membersOf(group), depth)
-    const groupId = textOption(group, 'task_id') ?? inherited.groupId ?? this.#newId()
     const [ownChord] = readSignatures(group.options['chord'])
     const chord = inherited.chord ?? ownChord
+    // At the end of a chain in a chord's header its members are of the header, which has counted them.
+    const headerId = chord && (inherited.groupId ?? textOption(group, 'group_id'))
+    const groupId = headerId ?? textOption(group, 'task_id') ?? inherited.groupId ?? this.#newId()
     const given = withArgs(group, args)
-    if (chord) this.#count(groupId, members)
+    if (chord && headerId === undefined) this.#count(groupId, members)
     members.forEach((member, groupIndex) => {
       this.send(member, given, { chain: inherited.chain, chord, groupId, groupIndex }, depth + 1)
     })
@@ -178,7 +183,9 @@ class Dispatcher {
   }
 
   #count(groupId: string, members: readonly Signature[]): void {
-    this.#plan.chordSizes.push({ groupId, size: members.reduce((sum, member) => sum + countTasks(member), 0) })
+    const size = members.reduce((sum, member) => sum + countTasks(member), 0)
+    const shape = headerShape(groupId, members)
+    this.#plan.chordSizes.push({ groupId, size, ...(shape === undefined ? {} : { shape }) })
   }
 }
 

@@ -12,11 +12,12 @@ import {
   type TaskEnd,
 } from '../canvas/aftermath.ts'
 import { dispatch, type Plan } from '../canvas/dispatch.ts'
+import { shaped } from '../canvas/group-result.ts'
 import { publicationOf } from '../canvas/publication.ts'
 import { pause, type Clock } from '../clock.ts'
 import { asError, BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
-import { describeFailure, encodeResult, failureText } from '../protocol/result.ts'
+import { describeFailure, encodeResult, failureText, withChildren } from '../protocol/result.ts'
 import type { TaskMessage } from '../protocol/task-message.ts'
 import { uuid4 } from '../protocol/uuid.ts'
 import { deadTask, type OutcomeContext } from './outcome.ts'
@@ -40,6 +41,11 @@ const CLAIM_TRIES = 30
 /** States after which a chord can't have its body run. */
 const FAILED = new Set(['FAILURE', 'REVOKED', 'RETRY'])
 
+/** What goes out, and the ids of the tasks that are the children of the one that has ended. */
+interface Followed extends Following {
+  readonly children: readonly string[]
+}
+
 export class FollowUp {
   readonly #deps: FollowUpDeps
 
@@ -54,7 +60,7 @@ export class FollowUp {
   attach(outcome: Outcome, message: TaskMessage, queue: string, end: TaskEnd): Outcome | Promise<Outcome> {
     if (!hasAftermath(message)) return outcome
     return this.of(message, end).then(
-      (following) => ({ ...outcome, following }),
+      (following) => ({ ...withFollowers(outcome, following), following }),
       (error: unknown) => this.#instead(outcome, message, queue, error),
     )
   }
@@ -71,7 +77,8 @@ export class FollowUp {
     const text = 'the task has ended, and what should follow it can not be sent'
     log.error({ event: 'follow-up-failed', ...fields }, `${text}; see "taskqueue dead show ${message.id}"`)
     const letter = deadTask(message, queue, 'CanvasInvalid', error, context())
-    return { token, kind: 'dead', letter, result: outcome.result, ...(token === null ? { message: '' } : {}) }
+    const { result, release } = outcome
+    return { token, kind: 'dead', letter, result, release, ...(token === null ? { message: '' } : {}) }
   }
 
   /**
@@ -79,7 +86,7 @@ export class FollowUp {
    * @throws MessageError, UsageError when it can't be understood or written
    * @throws BrokerError when a chord can't be counted
    */
-  async of(message: TaskMessage, end: TaskEnd): Promise<Following> {
+  async of(message: TaskMessage, end: TaskEnd): Promise<Followed> {
     const found = {
       publish: [] as Publication[],
       results: [] as ResultWrite[],
@@ -96,7 +103,7 @@ export class FollowUp {
       chords.push(ending.chord)
       parts.push(...ending.parts)
     }
-    return { ...found, chords }
+    return { ...found, chords, children: first.plans.flatMap((plan) => plan.tasks.map(({ id }) => id)) }
   }
 
   #add(
@@ -138,11 +145,14 @@ export class FollowUp {
   async #count(part: ChordPart, message: TaskMessage): Promise<{ chord: ChordEnding; parts: ChordPart[] } | undefined> {
     const claim = uuid4()
     if ((await this.#claim(part, claim)) !== 'claimed') return undefined
-    const ended = (await this.#deps.results.readChordParts(part.groupId)).map(readPart)
+    const { parts, shape } = await this.#deps.results.readChordParts(part.groupId)
+    const ended = parts.map(readPart)
     const failed = ended.find(({ state }) => FAILED.has(state))
     const chord = { groupId: part.groupId, claim, publish: [], results: [], counts: [] }
     if (!failed) {
-      const plan = dispatch(part.body, [ended.map(({ value }) => value)], uuid4)
+      const values = ended.map(({ value }) => value)
+      const byId = new Map(ended.map(({ taskId, value }) => [taskId, value]))
+      const plan = dispatch(part.body, [shape === undefined ? values : (shaped(shape, byId) ?? values)], uuid4)
       this.#addPlan(chord, plan, message)
       return { chord, parts: [] }
     }
@@ -169,6 +179,12 @@ export class FollowUp {
       await pause(clock, 1000)
     }
   }
+}
+
+/** The result tells which tasks came of it. A chord's body has several parents, and is none's child. */
+function withFollowers(outcome: Outcome, { children }: Followed): Outcome {
+  if (!outcome.result || children.length === 0) return outcome
+  return { ...outcome, result: { ...outcome.result, json: withChildren(outcome.result.json, children) } }
 }
 
 /** A part as Celery writes it: `[1, task id, state, value]`. */

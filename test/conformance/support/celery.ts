@@ -16,6 +16,7 @@ export const CELERY = {
   '5.7': ['celery[redis]==5.7.0', 'kombu==5.7.0'],
 } as const
 export type CeleryVersion = keyof typeof CELERY
+export const CELERY_VERSIONS = Object.keys(CELERY) as CeleryVersion[]
 
 /** A Flower, with the newest Celery. */
 export const FLOWER = [...CELERY['5.7'], 'flower==2.2.0']
@@ -82,9 +83,19 @@ export class Celery {
 
   /** A worker that consumes once it is returned. */
   async worker(queue: string, ...args: string[]): Promise<CeleryWorker> {
-    const flags = ['-A', 'proj', 'worker', '--pool', 'solo', '-Q', queue, '-l', 'info', '-n', `py-${queue}@%h`, ...args]
-    const [program, ...rest] = tied(join(this.#bin, 'celery'), flags)
-    const child = spawn(program, rest, { env: this.#env, stdio: ['ignore', 'pipe', 'pipe'] })
+    const flags = ['worker', '--pool', 'solo', '-Q', queue, '-l', 'info', '-n', `py-${queue}@%h`, ...args]
+    const worker = this.start(...flags)
+    await until('the Python worker is ready', () => worker.output().includes(' ready.'), 60)
+    return worker
+  }
+
+  /** `celery -A proj ...` that runs until it is ended. */
+  start(...args: string[]): CeleryWorker {
+    const [program, ...rest] = tied(join(this.#bin, 'celery'), ['-A', 'proj', ...args])
+    const child = spawn(program, rest, {
+      env: { ...this.#env, PYTHONUNBUFFERED: '1' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     let output = ''
     child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
     child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()))
@@ -93,11 +104,10 @@ export class Celery {
       output: () => output,
       end: async () => {
         if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
-        await until('the Python worker is gone', () => child.exitCode !== null || child.signalCode !== null)
+        await until('the Python process is gone', () => child.exitCode !== null || child.signalCode !== null)
       },
     }
     this.#workers.push(worker)
-    await until('the Python worker is ready', () => output.includes(' ready.'), 60)
     return worker
   }
 

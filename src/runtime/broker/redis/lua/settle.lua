@@ -10,7 +10,8 @@
 --   G list begun                  give the message back to the head of its list; begun = 1 marks it as redelivered
 --   W parked tag due              park the message itself under a new tag until due
 --   O key ttl                     only once: what is fenced by no tag is fenced by this key
---   S size claim ttl number       a chord begins to count: so many tasks
+--   S size claim ttl number shape json   a chord begins to count: so many tasks, whose values have a shape ('' for a plain list)
+--   U key id                      ends the uniqueness of a task, while it is this one's
 --   C claim parts extra size counted token ttl n   a chord is done; the next n actions are its body's, left out when the claim is lost
 -- Returns one character an outcome: 1 done, 0 the lease was lost or it was done before, r done but for its result, which was
 --   refused, e an action was refused and nothing was done, p one was refused after another was done: what is left of it is lost.
@@ -70,9 +71,13 @@ local actions = {
     redis.call('RPUSH', KEYS[tonumber(a[1])], a[2] == '1' and mark_redelivered(raw) or raw)
   end },
   W = { 3, function(a) return can_park(a[1]) end, function(a, record) park(KEYS[tonumber(a[1])], a[2], a[3], record) end },
-  S = { 4, function(a) return can('GETRANGE', a[1]) end, function(a)
+  S = { 6, function(a) return can('GETRANGE', a[1]) end, function(a)
     redis.call('DEL', KEYS[tonumber(a[2])])
     redis.call('SET', KEYS[tonumber(a[1])], a[4], 'EX', a[3])
+    if a[6] ~= '' then redis.call('SET', KEYS[tonumber(a[5])], a[6], 'EX', a[3]) end
+  end },
+  U = { 2, function(a) return can('GETRANGE', a[1]) end, function(a)
+    if redis.call('GET', KEYS[tonumber(a[1])]) == a[2] then redis.call('DEL', KEYS[tonumber(a[1])]) end
   end },
   C = { 8 },
   O = { 2, function(a) return redis.call('EXISTS', KEYS[tonumber(a[1])]) == 0 end, function(a)
@@ -105,7 +110,7 @@ local function perform(steps, record, name)
     elseif kind == 'R' then
       if not store_result(KEYS[tonumber(a[1])], a[2], a[3]) then outcome = 'r' end
     elseif pcall(action[3], a, record, name) then
-      done = done or kind ~= 'O'
+      done = done or (kind ~= 'O' and kind ~= 'U')
     else
       return done and 'p' or 'e'
     end
