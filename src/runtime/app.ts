@@ -1,20 +1,22 @@
-// TaskApp: names tasks, sends them, reads their results. It connects when something is sent, not before, and runs nothing.
+// TaskApp: names tasks, sends them, reads their results. It connects when something is sent, not before, and runs nothing itself.
+import { createHash } from 'node:crypto'
 import { systemClock, type Clock } from './clock.ts'
 import { UsageError } from './errors.ts'
-import { startTime, type InstantLike } from './protocol/instant.ts'
-import { encodeTask } from './protocol/task-message.ts'
+import { expiry, ownHeaders, type SendOptions } from './call.ts'
+import { startTime } from './protocol/instant.ts'
+import { encodeTask, UNIQUE_HEADER } from './protocol/task-message.ts'
 import { uuid4 } from './protocol/uuid.ts'
 import { RedisStore } from './broker/redis/store.ts'
 import { RedisTransport } from './broker/redis/transport.ts'
 import type { Store } from './broker/store.ts'
-import type { Publication, Transport } from './broker/transport.ts'
+import type { ChordCount, Publication, Transport } from './broker/transport.ts'
 import { Canvas, chainOf, chordOf, groupOf, type SignatureOptions } from './canvas/canvas.ts'
 import type { Plan } from './canvas/dispatch.ts'
 import { publicationOf } from './canvas/publication.ts'
-import { AsyncResult } from './results/async-result.ts'
-import { parseRate } from './protocol/rate.ts'
+import type { EagerBroker } from './eager/eager-broker.ts'
+import { AsyncResult, type ResultSource } from './results/async-result.ts'
 import { checkSettings, queueName, readSettings, type Settings } from './settings.ts'
-import type { RegisteredTask, TaskHandler, TaskOptions } from './task.ts'
+import { checkPriority, checkTaskOptions, type RegisteredTask, type TaskHandler, type TaskOptions } from './task.ts'
 import type { Schedule } from './triggers/schedule.ts'
 import { parseSchedules } from './triggers/schedule.ts'
 
@@ -29,25 +31,6 @@ export interface TaskAppOptions extends Partial<Settings> {
   readonly clock?: Clock
 }
 
-/** How one call departs from the task's options. */
-export interface SendOptions {
-  /** Keyword arguments, for tasks written in Python. */
-  readonly kwargs?: Readonly<Record<string, unknown>>
-  readonly queue?: string
-  /** 0 (most urgent on Redis) to 9. */
-  readonly priority?: number
-  /** Seconds from now. Never together with `eta`. */
-  readonly countdown?: number
-  /** An instant with an offset. Never together with `countdown`. */
-  readonly eta?: InstantLike
-  /** Not to be run after this: seconds from now, or an instant with an offset. */
-  readonly expires?: number | InstantLike
-  readonly id?: string
-  readonly ignoreResult?: boolean
-  /** Headers of your own; the names of the protocol's are refused. */
-  readonly headers?: Readonly<Record<string, unknown>>
-}
-
 /** A task that can be called. */
 export interface Task<Args extends readonly unknown[], Result> extends RegisteredTask {
   /** Sends the task. */
@@ -60,15 +43,26 @@ export interface Task<Args extends readonly unknown[], Result> extends Registere
   si(...args: Args): Canvas<Awaited<Result>>
 }
 
+/** What sending needs of a broker. */
+interface Sending extends Pick<Transport, 'publish' | 'publishUnique'> {
+  countChord(count: ChordCount): Promise<void>
+}
+
+/** Runs when a worker starts or stops. */
+export type Hook = () => void | Promise<void>
+
 export class TaskApp {
   readonly name: string
   readonly [APP_BRAND] = true
   readonly #clock: Clock
   readonly #tasks = new Map<string, RegisteredTask>()
   readonly #schedules: Schedule[] = []
+  readonly #startHooks: Hook[] = []
+  readonly #stopHooks: Hook[] = []
   #settings: Settings
   #transport: Transport | undefined
   #store: Store | undefined
+  #eager: Promise<EagerBroker> | undefined
 
   /** @throws UsageError `SettingInvalid` */
   constructor(options: TaskAppOptions) {
@@ -146,6 +140,32 @@ export class TaskApp {
     return task
   }
 
+  /** Opens what tasks need, such as a pool of connections: runs in each process or thread that runs tasks, before the first of them. */
+  onStart(hook: Hook): void {
+    this.#startHooks.push(hook)
+  }
+
+  /** Closes it again, once the last task has ended. Not run by a worker that is killed. */
+  onStop(hook: Hook): void {
+    this.#stopHooks.push(hook)
+  }
+
+  /** For workers: runs the onStart hooks in the order in which they were added. Rejects with the first error. */
+  async runStartHooks(): Promise<void> {
+    for (const hook of this.#startHooks) await hook()
+  }
+
+  /** For workers: runs the onStop hooks, the last one added first. One that fails stops none of the others. */
+  async runStopHooks(onError: (error: unknown) => void): Promise<void> {
+    for (const hook of this.#stopHooks.toReversed()) {
+      try {
+        await hook()
+      } catch (error) {
+        onError(error)
+      }
+    }
+  }
+
   /**
    * Adds schedules, as a schedules file has them.
    * @throws UsageError `ScheduleInvalid`
@@ -168,21 +188,26 @@ export class TaskApp {
     args: readonly unknown[] = [],
     options: SendOptions = {},
   ): Promise<AsyncResult<Result>> {
-    const { id, publication, stored } = this.prepare(name, args, options)
-    await this.transport.publish([publication])
-    return new AsyncResult<Result>(id, () => this.store, stored)
+    const broker = await this.#broker()
+    const unique = this.#hold(name, args, options)
+    const prepared = this.prepare(name, args, unique ? { ...options, unique: unique.name } : options)
+    const { publication, stored } = prepared
+    let { id } = prepared
+    if (unique) id = await broker.publishUnique(publication, { name: unique.name, id }, unique.seconds * 1000)
+    else await broker.publish([publication])
+    return new AsyncResult<Result>(id, () => this.#resultSource(), stored)
   }
 
   /** A handle on the result of a task that was sent before. */
   result<Result = unknown>(id: string): AsyncResult<Result> {
-    return new AsyncResult<Result>(id, () => this.store, true)
+    return new AsyncResult<Result>(id, () => this.#resultSource(), true)
   }
 
   /** The message of a call, not sent. @throws UsageError as send() does */
   prepare(
     name: string,
     args: readonly unknown[],
-    options: SendOptions & { readonly scheduledFor?: number } = {},
+    options: SendOptions & { readonly scheduledFor?: number; readonly unique?: string } = {},
   ): { readonly id: string; readonly publication: Publication; readonly stored: boolean } {
     const task = this.#tasks.get(name)
     const now = this.#clock.now()
@@ -203,7 +228,10 @@ export class TaskApp {
       eta: startTime(options, now),
       expires: expiry(options.expires, now),
       scheduledFor: options.scheduledFor,
-      ...(options.headers ? { headers: ownHeaders(options.headers) } : {}),
+      headers: {
+        ...(options.headers ? ownHeaders(options.headers) : {}),
+        ...(options.unique === undefined ? {} : { [UNIQUE_HEADER]: options.unique }),
+      },
     })
     this.#checkSize(name, bodyBytes)
     return { id, publication: { queue, priority, raw }, stored: !ignoreResult }
@@ -262,8 +290,44 @@ export class TaskApp {
     })
     // A chord counts before the first task of its header can end.
     const ttlSeconds = this.settings.resultTtlSeconds
-    for (const count of chordSizes) await this.store.countChord({ ...count, ttlSeconds })
-    await this.transport.publish(publications)
+    const broker = await this.#broker()
+    for (const count of chordSizes) await broker.countChord({ ...count, ttlSeconds })
+    await broker.publish(publications)
+  }
+
+  /** What a unique call holds; undefined for a task that isn't unique. */
+  #hold(
+    name: string,
+    args: readonly unknown[],
+    { kwargs }: SendOptions,
+  ): { readonly name: string; readonly seconds: number } | undefined {
+    const unique = this.#tasks.get(name)?.options.unique
+    if (!unique) return undefined
+    const key = unique.key ? unique.key(...(args as never[])) : JSON.stringify([args, kwargs ?? {}])
+    return { name: `${name}:${createHash('sha256').update(key).digest('hex').slice(0, 32)}`, seconds: unique.seconds }
+  }
+
+  /** Where calls go: the broker, or this process. */
+  async #broker(): Promise<Sending> {
+    if (this.settings.eager) return this.#eagerBroker()
+    const { transport } = this
+    return {
+      publish: (publications) => transport.publish(publications),
+      publishUnique: (publication, hold, ttlMs) => transport.publishUnique(publication, hold, ttlMs),
+      countChord: (count) => this.store.countChord(count),
+    }
+  }
+
+  #resultSource(): ResultSource | Promise<ResultSource> {
+    return this.settings.eager ? this.#eagerBroker() : this.store
+  }
+
+  /** Loaded when it is asked for: who sends to a broker needs nothing of a worker. */
+  #eagerBroker(): Promise<EagerBroker> {
+    return (this.#eager ??= import('./eager/eager-broker.ts').then(({ EagerBroker }) => {
+      const [tasks, settings, clock] = [this.#tasks, this.settings, this.#clock]
+      return new EagerBroker({ tasks, settings, clock, hooks: this, route: (queue) => this.route(queue) })
+    }))
   }
 
   #checkSize(name: string, bodyBytes: number): void {
@@ -298,91 +362,13 @@ export class TaskApp {
 
   /** Closes the connections; a later send opens them again. */
   async close(): Promise<void> {
-    const [transport, store] = [this.#transport, this.#store]
-    this.#transport = undefined
-    this.#store = undefined
-    await Promise.all([transport?.close(), store?.close()])
+    const [transport, store, eager] = [this.#transport, this.#store, this.#eager]
+    this.#transport = this.#store = this.#eager = undefined
+    await Promise.all([transport?.close(), store?.close(), eager?.then((broker) => broker.close())])
   }
 }
 
 /** True for a TaskApp, also of another copy of this package. */
 export function isTaskApp(value: unknown): value is TaskApp {
   return typeof value === 'object' && value !== null && Reflect.get(value, APP_BRAND) === true
-}
-
-function expiry(expires: number | InstantLike | undefined, now: number): number | undefined {
-  if (expires === undefined) return undefined
-  const options = typeof expires === 'number' ? { countdown: expires } : { eta: expires }
-  try {
-    return startTime(options, now)
-  } catch (error) {
-    if (error instanceof UsageError) throw new UsageError(error.code, `expires: ${error.message}`)
-    throw error
-  }
-}
-
-const PROTOCOL_HEADERS = new Set([
-  'lang',
-  'task',
-  'id',
-  'eta',
-  'expires',
-  'retries',
-  'root_id',
-  'parent_id',
-  'group',
-  'timelimit',
-  'ignore_result',
-  'compression',
-])
-
-function ownHeaders(headers: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const taken = Object.keys(headers).find((name) => PROTOCOL_HEADERS.has(name))
-  if (taken !== undefined) {
-    throw new UsageError(
-      'OptionInvalid',
-      `the header ${taken} belongs to the protocol: use the option of that name, or another header`,
-    )
-  }
-  return { ...headers }
-}
-
-function checkPriority(priority: number): void {
-  if (!Number.isInteger(priority) || priority < 0 || priority > 9) {
-    throw new UsageError(
-      'OptionInvalid',
-      `priority is a whole number from 0 (most urgent) to 9; got ${String(priority)}`,
-    )
-  }
-}
-
-function checkTaskOptions(name: string, options: TaskOptions): void {
-  const retryBackoff: unknown = options.retryBackoff
-  if (options.queue !== undefined) queueName(`the queue of task ${name}`, options.queue)
-  if (options.priority !== undefined) checkPriority(options.priority)
-  const { maxRetries, retryBackoffSeconds, retryBackoffMaxSeconds, softTimeLimitSeconds, hardTimeLimitSeconds } =
-    options
-  const { noRetryFor } = options
-  if (options.rateLimit !== undefined) parseRate(options.rateLimit)
-  if (noRetryFor !== undefined && !(Array.isArray(noRetryFor) && noRetryFor.every((one) => typeof one === 'function')))
-    throw new UsageError(
-      'OptionInvalid',
-      `noRetryFor of task ${name} is a list of classes of errors, such as [RangeError]`,
-    )
-  if (retryBackoff !== undefined && retryBackoff !== 'exponential' && retryBackoff !== 'fixed') {
-    const got = JSON.stringify(retryBackoff)
-    throw new UsageError('OptionInvalid', `retryBackoff of task ${name} is exponential or fixed; got ${got}`)
-  }
-  for (const [option, value] of Object.entries({
-    maxRetries,
-    retryBackoffSeconds,
-    retryBackoffMaxSeconds,
-    softTimeLimitSeconds,
-    hardTimeLimitSeconds,
-  })) {
-    if (value === undefined) continue
-    if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) {
-      throw new UsageError('OptionInvalid', `${option} of task ${name} is a number, 0 or more; got ${String(value)}`)
-    }
-  }
 }

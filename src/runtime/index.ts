@@ -1,15 +1,20 @@
 // `@taskqueue/runtime`: what an application imports.
-export { TaskApp, isTaskApp, type SendOptions, type Task, type TaskAppOptions } from './app.ts'
+export type { SendOptions } from './call.ts'
+export { TaskApp, isTaskApp, type Task, type TaskAppOptions } from './app.ts'
 export { AsyncResult, type GetOptions } from './results/async-result.ts'
 export { Canvas, CanvasResult, type SignatureOptions } from './canvas/canvas.ts'
 export {
   PermanentError,
+  RejectRequest,
   RetryRequest,
+  type RetryBackoff,
   type RetryOptions,
   type TaskContext,
   type TaskHandler,
   type TaskOptions,
+  type Uniqueness,
 } from './task.ts'
+export type { Schema, SchemaIssue, SchemaResult } from './schema.ts'
 export { BrokerError, MessageError, ResultError, TaskQueueError, UsageError } from './errors.ts'
 export { readSettings, type Settings } from './settings.ts'
 export { TaskWorker, type WorkerOptions } from './worker/worker.ts'

@@ -39,6 +39,14 @@ export interface Settings {
   readonly maxPayloadBytes: number
   /** TASKQUEUE_MAX_LOST_DELIVERIES: after so many workers lost with it a message goes to the dead letters. */
   readonly maxLostDeliveries: number
+  /** TASKQUEUE_POOL: `async` runs tasks in the worker's event loop, `threads` each in a thread, for work that needs a core of its own. */
+  readonly pool: Pool
+  /** TASKQUEUE_RESULT_EXTENDED: results tell name, arguments, worker, queue and retries as well; Celery's `result_extended`. */
+  readonly resultExtended: boolean
+  /** TASKQUEUE_TRACK_STARTED: the state STARTED is stored, for a round trip more a task; Celery's `task_track_started`. */
+  readonly trackStarted: boolean
+  /** TASKQUEUE_EAGER: calls run the task at once in this process, without a broker; for unit tests. */
+  readonly eager: boolean
   /** TASKQUEUE_NAMESPACE and TASKQUEUE_NAME: the TaskQueue this process belongs to. */
   readonly namespace: string | undefined
   readonly name: string | undefined
@@ -47,6 +55,8 @@ export interface Settings {
 }
 
 const ENVIRONMENTS = ['Production', 'Test'] as const
+const POOLS = ['async', 'threads'] as const
+export type Pool = (typeof POOLS)[number]
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
@@ -105,7 +115,11 @@ export function readSettings(env: Environment): Settings {
     queues: parseQueues('TASKQUEUE_QUEUES', text(env, 'TASKQUEUE_QUEUES') ?? defaultQueue),
     environment: oneOf(env, 'TASKQUEUE_ENVIRONMENT', ENVIRONMENTS, 'Production'),
     logLevel: oneOf(env, 'TASKQUEUE_LOG_LEVEL', LOG_LEVELS, 'info'),
-    acksLate: oneOf(env, 'TASKQUEUE_ACKS_LATE', ['true', 'false'] as const, 'true') === 'true',
+    acksLate: flag(env, 'TASKQUEUE_ACKS_LATE', true),
+    pool: oneOf(env, 'TASKQUEUE_POOL', POOLS, 'async'),
+    resultExtended: flag(env, 'TASKQUEUE_RESULT_EXTENDED', false),
+    trackStarted: flag(env, 'TASKQUEUE_TRACK_STARTED', false),
+    eager: flag(env, 'TASKQUEUE_EAGER', false),
     namespace: text(env, 'TASKQUEUE_NAMESPACE'),
     name: text(env, 'TASKQUEUE_NAME'),
     podUid: text(env, 'TASKQUEUE_POD_UID'),
@@ -122,11 +136,13 @@ export function checkSettings(settings: Readonly<Record<keyof Settings, unknown>
     const fits = typeof value === 'number' && value >= least && value <= most && (!whole || Number.isInteger(value))
     if (!fits) throw invalid(setting, String(value), expected(least, most, whole))
   }
-  for (const [setting, values] of Object.entries({ environment: ENVIRONMENTS, logLevel: LOG_LEVELS })) {
-    const value = String(settings[setting as 'environment' | 'logLevel'])
+  for (const [setting, values] of Object.entries({ environment: ENVIRONMENTS, logLevel: LOG_LEVELS, pool: POOLS })) {
+    const value = String(settings[setting as 'environment' | 'logLevel' | 'pool'])
     if (!(values as readonly string[]).includes(value)) throw invalid(setting, value, `one of ${values.join(', ')}`)
   }
-  if (typeof settings.acksLate !== 'boolean') throw invalid('acksLate', String(settings.acksLate), 'true or false')
+  for (const setting of ['acksLate', 'resultExtended', 'trackStarted', 'eager'] as const) {
+    if (typeof settings[setting] !== 'boolean') throw invalid(setting, String(settings[setting]), 'true or false')
+  }
   queueName('defaultQueue', String(settings.defaultQueue))
   if (!Array.isArray(settings.queues)) throw invalid('queues', String(settings.queues), 'a list of names of queues')
   parseQueues('queues', settings.queues.map(String).join(','))
@@ -164,6 +180,10 @@ function oneOf<T extends string>(env: Environment, variable: string, values: rea
   const found = values.find((known) => known === value)
   if (found === undefined) throw invalid(variable, value, `one of ${values.join(', ')}`)
   return found
+}
+
+function flag(env: Environment, variable: string, fallback: boolean): boolean {
+  return oneOf(env, variable, ['true', 'false'] as const, fallback ? 'true' : 'false') === 'true'
 }
 
 function numberOf(env: Environment, { variable, fallback, least, most, whole }: Range): number {

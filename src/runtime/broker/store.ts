@@ -97,6 +97,14 @@ export interface ChordPartWrite {
   readonly claimSeconds: number
 }
 
+/** What a chord's header has come to. */
+export interface ChordParts {
+  /** As JSON, in the order of their places. */
+  readonly parts: readonly string[]
+  /** The shape of what the body is given, where that is no plain list. */
+  readonly shape: string | undefined
+}
+
 /** `waiting`: parts are missing; `claimed`: the body is ours to send; `elsewhere`: it is another's; `done`: it was sent. */
 export type ChordState = 'waiting' | 'claimed' | 'elsewhere' | 'done'
 
@@ -120,8 +128,7 @@ export interface Store {
   watchResult(taskId: string, onResult: (json: string) => void): Promise<() => Promise<void>>
   /** Counts one task of a chord's header, once however often it is told. */
   chordPart(part: ChordPartWrite): Promise<ChordState>
-  /** The parts of a chord as JSON, in the order of their places. */
-  readChordParts(groupId: string): Promise<string[]>
+  readChordParts(groupId: string): Promise<ChordParts>
   /** Begins to count, where results live elsewhere than queues. */
   countChord(count: ChordCount): Promise<void>
   /** Ends a chord whose claim is ours; false when it isn't any more. */

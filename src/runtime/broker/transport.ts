@@ -55,6 +55,8 @@ export interface DeadLetter {
 export interface ChordCount {
   readonly groupId: string
   readonly size: number
+  /** What the body is given, where that is no plain list; kept beside the count. */
+  readonly shape?: string
   readonly ttlSeconds: number
 }
 
@@ -73,12 +75,21 @@ export interface ChordEnding extends Omit<Following, 'chords'> {
   readonly claim: string
 }
 
+/** What a unique task holds, from when it is sent until it has ended. */
+export interface UniqueHold {
+  readonly name: string
+  /** The task that holds it. */
+  readonly id: string
+}
+
 /** What happens to a delivery. All that one outcome says happens at once, or, when the lease was lost, not at all. */
 export type Outcome = {
   /** Null for a delivery that was acknowledged before it ran: nothing fences its outcome then. */
   readonly token: DeliveryToken | null
   readonly result?: ResultWrite | undefined
   readonly following?: Following | undefined
+  /** Ends the uniqueness of a task. */
+  readonly release?: UniqueHold | undefined
 } & (
   | { readonly kind: 'complete'; readonly publish?: readonly Publication[] }
   | { readonly kind: 'retry'; readonly publish: Publication | Parking }
@@ -141,6 +152,8 @@ export interface ConsumerHandlers {
 export interface Consumer {
   /** Allows `credit` more deliveries; less than 0 takes some back. */
   grant(credit: number): void
+  /** Renews the lease of a delivery no longer than `milliseconds` from now. */
+  limitLease(token: DeliveryToken, milliseconds: number): void
   /** Hands an outcome over; it is kept and sent again, harmlessly, until the broker has confirmed it. */
   settle(outcome: Outcome, queue: string): void
   /** Resolves when every outcome handed over is confirmed, or rejects with BrokerError after `timeoutMs`. */
@@ -192,6 +205,13 @@ export interface Transport {
    * @throws BrokerError within the publish time-out, 5 s
    */
   publish(publications: readonly Publication[]): Promise<void>
+  /**
+   * Publishes unless another message holds the name. Repeating it with the same id publishes nothing.
+   * @param ttlMs the longest time that the name is held
+   * @returns the id of the message that holds it: the same when this one was published
+   * @throws BrokerError within the publish time-out, 5 s
+   */
+  publishUnique(publication: Publication, hold: UniqueHold, ttlMs: number): Promise<string>
   /** Sends to everyone who listens on a fanout exchange. */
   broadcast(exchange: string, routingKey: string, raw: string): Promise<void>
   /** Listens to a fanout exchange until the returned function is called. */

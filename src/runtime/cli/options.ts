@@ -71,6 +71,12 @@ const CONSUMING: readonly Flag[] = [
   },
   { flags: '--concurrency <n>', variable: 'TASKQUEUE_CONCURRENCY', setting: 'concurrency', help: 'tasks at once (8)' },
   {
+    flags: '--pool <name>',
+    variable: 'TASKQUEUE_POOL',
+    setting: 'pool',
+    help: 'async, or threads for work that needs a core (async)',
+  },
+  {
     flags: '--visibility-timeout <seconds>',
     variable: 'TASKQUEUE_VISIBILITY_TIMEOUT',
     setting: 'visibilityTimeoutSeconds',

@@ -9,7 +9,7 @@ import { PresenceWriter } from '../health/presence-writer.ts'
 import { serveHealth } from '../health/server.ts'
 import { createLog } from '../log.ts'
 import type { Settings } from '../settings.ts'
-import { loadApp } from './load-app.ts'
+import { loadApp } from '../load-app.ts'
 import { tellLastErrors } from './last-errors.ts'
 import { settingsFrom, settingsOfFlags } from './options.ts'
 

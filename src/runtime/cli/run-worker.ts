@@ -1,10 +1,14 @@
 // A worker as a process: health port, signals, exit code.
+import { resolve } from 'node:path'
+import type { TaskApp } from '../app.ts'
+import { systemClock } from '../clock.ts'
 import { UsageError } from '../errors.ts'
 import { tellLastErrors } from './last-errors.ts'
 import { serveHealth } from '../health/server.ts'
-import { createLog } from '../log.ts'
+import { createLog, type Logger } from '../log.ts'
+import type { TaskPool } from '../worker/pool.ts'
 import { TaskWorker } from '../worker/worker.ts'
-import { loadApp } from './load-app.ts'
+import { loadApp } from '../load-app.ts'
 import { settingsFrom, settingsOfFlags } from './options.ts'
 
 /** Runs until it is told to stop. @throws UsageError before it has started */
@@ -14,6 +18,11 @@ export async function runWorker(flags: Record<string, unknown>): Promise<void> {
   if (!file) throw new UsageError('OptionMissing', 'say which app to run: --app FILE, or TASKQUEUE_APP')
   const app = await loadApp(file)
   app.override(settingsOfFlags(flags))
+  if (app.settings.eager)
+    throw new UsageError(
+      'OptionInvalid',
+      'eager (TASKQUEUE_EAGER) is for unit tests: a worker that sends nothing to the broker is none',
+    )
   const { queues, concurrency, shutdownGraceSeconds, healthPort, logLevel } = app.settings
   const log = createLog({ level: logLevel, fields: { service: app.name, component: 'worker' } })
   let stopping: Promise<void> | undefined
@@ -30,9 +39,11 @@ export async function runWorker(flags: Record<string, unknown>): Promise<void> {
       process.exit(exitCode)
     })
   }
+  const pool = app.settings.pool === 'threads' ? await threadPool(app, file, log) : undefined
   const worker = new TaskWorker({
     app,
     log,
+    ...(pool ? { pool } : {}),
     queues,
     concurrency,
     hostname: typeof flags['hostname'] === 'string' ? flags['hostname'] : undefined,
@@ -46,5 +57,23 @@ export async function runWorker(flags: Record<string, unknown>): Promise<void> {
   process.on('SIGINT', () => stop('SIGINT'))
   // Nothing is given back: if a task did this it is counted as lost with its worker, and dies after so many times.
   tellLastErrors(log, 'an error that nobody caught ends the worker; what ran here runs again elsewhere')
-  await worker.start()
+  try {
+    await worker.start()
+  } catch (error) {
+    log.fatal({ event: 'worker-failed', error }, 'the worker could not start, and has taken nothing')
+    process.exit(1)
+  }
+}
+
+/** Loaded when it is asked for: most workers need none. */
+async function threadPool(app: TaskApp, file: string, log: Logger): Promise<TaskPool> {
+  const { ThreadPool } = await import('../worker/thread-pool.ts')
+  const { concurrency, logLevel } = app.settings
+  const logFields = { service: app.name, component: 'worker' }
+  return new ThreadPool({
+    settings: { appFile: resolve(file), logLevel, logFields },
+    concurrency,
+    clock: systemClock,
+    log,
+  })
 }

@@ -22,6 +22,8 @@ export interface WorkerView {
   readonly hostname: string
   readonly queues: () => readonly string[]
   readonly concurrency: () => number
+  /** What its pool is called. */
+  readonly pool: string
   readonly taskNames: () => readonly string[]
   readonly active: () => readonly ActiveTask[]
   readonly totals: () => ReadonlyMap<string, number>
@@ -252,7 +254,7 @@ function stats(worker: WorkerView): Record<string, unknown> {
     clock: String(worker.clock()),
     uptime: Math.floor(worker.uptimeSeconds()),
     pool: {
-      implementation: 'taskqueue:async',
+      implementation: worker.pool,
       'max-concurrency': worker.concurrency(),
       processes: [process.pid],
       'max-tasks-per-child': 'N/A',

@@ -7,11 +7,11 @@ import type { TaskMessage } from '../protocol/task-message.ts'
 import type { EventSender } from './event-sender.ts'
 
 export class TaskEvents {
-  readonly #sender: EventSender
+  readonly #sender: Pick<EventSender, 'buffer'>
   /** Switched by --events, enable_events and disable_events. */
   enabled: boolean
 
-  constructor(sender: EventSender, enabled: boolean) {
+  constructor(sender: Pick<EventSender, 'buffer'>, enabled: boolean) {
     this.#sender = sender
     this.enabled = enabled
   }
@@ -43,6 +43,10 @@ export class TaskEvents {
 
   failed(message: TaskMessage, thrown: unknown): void {
     if (this.enabled) this.#sender.buffer('task-failed', { uuid: message.id, ...describe(thrown) })
+  }
+
+  rejected(message: TaskMessage): void {
+    if (this.enabled) this.#sender.buffer('task-rejected', { uuid: message.id, requeue: false })
   }
 
   retried(message: TaskMessage, thrown: unknown): void {

@@ -173,3 +173,13 @@ function tooLarge(size: string, limits: EnvelopeLimits): MessageError {
 function show(value: unknown): string {
   return ((JSON.stringify(value) as string | undefined) ?? String(value)).slice(0, 100)
 }
+
+/** A message as a consumer takes it: what it is, or why it can't be read. Never throws. */
+export function readEnvelope(raw: string): Envelope | MessageError {
+  try {
+    return decodeEnvelope(raw, { maxBodyBytes: CONSUMER_MAX_BODY_BYTES })
+  } catch (error) {
+    if (error instanceof MessageError) return error
+    return new MessageError('NotAnEnvelope', `the message can't be read: ${String(error)}`)
+  }
+}

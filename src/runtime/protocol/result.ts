@@ -19,23 +19,34 @@ export interface TaskResult {
   readonly doneAt: number
   readonly groupId?: string | undefined
   readonly parentId?: string | undefined
+  /** Celery's result_extended: name, args, kwargs, worker, retries, queue. */
+  readonly details?: JsonObject
 }
 
 /** The key, and the channel, of a task's result, without the global key prefix. */
 export const resultKey = (taskId: string): string => `celery-task-meta-${taskId}`
 
-/** Writes a result. `status` comes first: the script that guards SUCCESS reads no further. */
+/** Writes a result. `status` comes first: the script that guards SUCCESS reads no further. `children` follow it: see withChildren(). */
 export function encodeResult(result: TaskResult): string {
   return JSON.stringify({
     status: result.status,
+    children: [],
     result: result.result ?? null,
     traceback: result.traceback,
-    children: [],
     date_done: formatInstant(result.doneAt),
     ...(result.groupId === undefined ? {} : { group_id: result.groupId }),
     ...(result.parentId === undefined ? {} : { parent_id: result.parentId }),
     task_id: result.taskId,
+    ...result.details,
   })
+}
+
+const NO_CHILDREN = ',"children":[]'
+
+/** A result that encodeResult() wrote, with the tasks that followed from it, as Celery's AsyncResult.children reads them. */
+export function withChildren(json: string, taskIds: readonly string[]): string {
+  const children = taskIds.map((id) => [[id, null], null])
+  return json.replace(NO_CHILDREN, () => `,"children":${JSON.stringify(children)}`)
 }
 
 /** What a stored result says. */

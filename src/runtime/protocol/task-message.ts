@@ -36,10 +36,15 @@ export interface TaskMessage {
   /** The slot of the schedule that sent it. */
   readonly scheduledFor: number | undefined
   readonly priority: number
+  /** The queue that it was sent to. */
+  readonly routingKey: string | undefined
   readonly replyTo: string | undefined
   /** All headers as they came, so that a retry keeps those that we don't know. */
   readonly headers: JsonObject
 }
+
+/** A header of ours: names what a unique task holds until it has ended. */
+export const UNIQUE_HEADER = 'taskqueue_unique'
 
 const NO_EMBED: Embed = { callbacks: null, errbacks: null, chain: null, chord: null }
 
@@ -82,6 +87,7 @@ export function decodeTask(envelope: Envelope): TaskMessage {
     ...timeLimits(headers['timelimit']),
     scheduledFor: instantHeader(headers, 'scheduled_for'),
     priority: typeof properties['priority'] === 'number' ? properties['priority'] : 0,
+    routingKey: routingKey(properties['delivery_info']),
     replyTo: optionalText(properties['reply_to']),
     headers,
   }
@@ -126,6 +132,10 @@ function timeLimits(pair: unknown): Pick<TaskMessage, 'softTimeLimitSeconds' | '
   const [hard, soft] = Array.isArray(pair) ? (pair as unknown[]) : []
   const seconds = (value: unknown): number | undefined => (typeof value === 'number' && value > 0 ? value : undefined)
   return { softTimeLimitSeconds: seconds(soft), hardTimeLimitSeconds: seconds(hard) }
+}
+
+function routingKey(deliveryInfo: unknown): string | undefined {
+  return isJsonObject(deliveryInfo) ? optionalText(deliveryInfo['routing_key']) : undefined
 }
 
 function optionalText(value: unknown): string | undefined {

@@ -3,6 +3,9 @@ import { ResultError, asError } from '../errors.ts'
 import { decodeResult, FINAL_STATES, failureText, type StoredResult, type TaskState } from '../protocol/result.ts'
 import type { Store } from '../broker/store.ts'
 
+/** Where results are read. */
+export type ResultSource = Pick<Store, 'readResult' | 'watchResult'>
+
 /** Options of get(). */
 export interface GetOptions {
   /** Seconds to wait; without it, as long as it takes. */
@@ -15,10 +18,10 @@ const POLL_MS = 1000
 export class AsyncResult<Result> {
   /** The task's id. */
   readonly id: string
-  readonly #store: () => Store
+  readonly #store: () => ResultSource | Promise<ResultSource>
   readonly #stored: boolean
 
-  constructor(id: string, store: () => Store, stored: boolean) {
+  constructor(id: string, store: () => ResultSource | Promise<ResultSource>, stored: boolean) {
     this.id = id
     this.#store = store
     this.#stored = stored
@@ -79,8 +82,7 @@ export class AsyncResult<Result> {
           ? undefined
           : setTimeout(() => fail(this.#timeout(timeoutSeconds)), timeoutSeconds * 1000)
       const poll = setInterval(() => void this.#read().then(offer, () => undefined), POLL_MS)
-      this.#store()
-        .watchResult(this.id, (json) => offer(decodeResult(json)))
+      this.#watch((json) => offer(decodeResult(json)))
         .then(async (unwatch) => {
           if (done) return unwatch()
           stop = unwatch
@@ -98,8 +100,12 @@ export class AsyncResult<Result> {
     )
   }
 
+  async #watch(onResult: (json: string) => void): Promise<() => Promise<void>> {
+    return (await this.#store()).watchResult(this.id, onResult)
+  }
+
   async #read(): Promise<StoredResult | undefined> {
-    const json = await this.#store().readResult(this.id)
+    const json = await (await this.#store()).readResult(this.id)
     return json === undefined ? undefined : decodeResult(json)
   }
 }

@@ -5,7 +5,7 @@ import { aftermathOf, hasAftermath } from '../canvas/aftermath.ts'
 import { MessageError } from '../errors.ts'
 import { MAX_AHEAD_MS } from '../protocol/instant.ts'
 import { decodeTask, type TaskMessage } from '../protocol/task-message.ts'
-import type { RegisteredTask } from '../task.ts'
+import type { RegisteredTask, TaskTable } from '../task.ts'
 
 /** The verdict on a message. */
 export type Admission =
@@ -28,7 +28,7 @@ export type Admission =
  */
 export function admit(
   { message: envelope, takenAt }: Delivery,
-  tasks: ReadonlyMap<string, RegisteredTask>,
+  tasks: TaskTable,
   { maxLostDeliveries, isRevoked }: { maxLostDeliveries: number; isRevoked: (id: string) => boolean },
 ): Admission {
   if (envelope instanceof MessageError) throw envelope

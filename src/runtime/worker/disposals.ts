@@ -7,13 +7,21 @@ import type { TaskMetrics } from '../health/task-metrics.ts'
 import type { Logger } from '../log.ts'
 import { describeFailure } from '../protocol/result.ts'
 import type { TaskMessage } from '../protocol/task-message.ts'
-import type { RegisteredTask } from '../task.ts'
+import type { TaskTable } from '../task.ts'
 import type { FollowUp } from './followup.ts'
 import type { Handover } from './handover.ts'
-import { deadMessage, deadTask, resultWrite, revokedFailure, revokedWrite, type OutcomeContext } from './outcome.ts'
+import {
+  deadMessage,
+  deadTask,
+  releaseOf,
+  resultWrite,
+  revokedFailure,
+  revokedWrite,
+  type OutcomeContext,
+} from './outcome.ts'
 
 export interface DisposalDeps {
-  readonly tasks: ReadonlyMap<string, RegisteredTask>
+  readonly tasks: TaskTable
   readonly log: Logger
   readonly events: TaskEvents
   readonly metrics: TaskMetrics
@@ -91,13 +99,20 @@ export class Disposals {
     const module = error.name === 'NotRegistered' ? 'celery.exceptions' : 'taskqueue'
     const failure = describeFailure(error.name, reason === 'NotRegistered' ? message.task : error.message, module)
     const result = message.ignoreResult ? undefined : resultWrite(message, 'FAILURE', failure, error.message, context)
-    const outcome: Outcome = { token, kind: 'dead', letter: deadTask(message, queue, reason, error, context), result }
+    const outcome: Outcome = {
+      token,
+      kind: 'dead',
+      ...releaseOf(message),
+      letter: deadTask(message, queue, reason, error, context),
+      result,
+    }
     this.#end(delivery, this.#followUp.attach(outcome, message, queue, { state: 'FAILURE', value: failure }))
   }
 
   #revoked(delivery: Delivery, message: TaskMessage, why: string): void {
     const { token, queue } = delivery
-    const outcome: Outcome = { token, kind: 'complete', result: revokedWrite(message, why, this.#context()) }
+    const result = revokedWrite(message, why, this.#context())
+    const outcome: Outcome = { token, kind: 'complete', ...releaseOf(message), result }
     const end: TaskEnd = { state: 'REVOKED', value: revokedFailure(why) }
     this.#end(delivery, this.#followUp.attach(outcome, message, queue, end))
   }

@@ -4,7 +4,7 @@ import type { Delivery } from '../broker/transport.ts'
 import type { Logger } from '../log.ts'
 import { startTime } from '../protocol/instant.ts'
 import type { TaskMessage } from '../protocol/task-message.ts'
-import { RetryRequest, type RetryOptions, type TaskContext } from '../task.ts'
+import { RejectRequest, RetryRequest, type RetryOptions, type TaskContext } from '../task.ts'
 
 /** Why `ctx.signal` aborts. */
 export class TaskAborted extends Error {
@@ -39,8 +39,10 @@ export class Execution implements TaskContext {
   abandoned = false
   readonly #deps: ExecutionDeps
   #log: Logger | undefined
+  #kwargs: Readonly<Record<string, unknown>> | undefined
   #controller: AbortController | undefined
   #aborted: TaskAborted | undefined
+  readonly #abortListeners: ((reason: TaskAborted) => void)[] = []
 
   constructor(delivery: Delivery, message: TaskMessage, at: { monotonic: number; wall: number }, deps: ExecutionDeps) {
     this.delivery = delivery
@@ -69,7 +71,12 @@ export class Execution implements TaskContext {
   }
 
   get kwargs(): Readonly<Record<string, unknown>> {
-    return this.message.kwargs
+    return this.#kwargs ?? this.message.kwargs
+  }
+
+  /** What the task's schema has made of them. */
+  set kwargs(kwargs: Readonly<Record<string, unknown>>) {
+    this.#kwargs = kwargs
   }
 
   get headers(): Readonly<Record<string, unknown>> {
@@ -96,12 +103,11 @@ export class Execution implements TaskContext {
   }
 
   retry(options: RetryOptions = {}): never {
-    // A contradiction in the options is the handler's error, and said there.
-    startTime(options, Date.now())
-    if (options.maxRetries !== undefined && !(options.maxRetries >= 0)) {
-      throw new UsageError('OptionInvalid', `maxRetries is a number, 0 or more; got ${String(options.maxRetries)}`)
-    }
-    throw new RetryRequest(options)
+    return askRetry(options)
+  }
+
+  reject(reason: string): never {
+    throw new RejectRequest(reason)
   }
 
   progress(meta: unknown): Promise<void> {
@@ -109,7 +115,24 @@ export class Execution implements TaskContext {
   }
 
   abort(reason: TaskAborted): void {
-    this.#aborted ??= reason
-    this.#controller?.abort(this.#aborted)
+    if (this.#aborted) return
+    this.#aborted = reason
+    this.#controller?.abort(reason)
+    for (const listener of this.#abortListeners) listener(reason)
   }
+
+  /** Calls back when it is called off, for a pool that runs it elsewhere. */
+  onAbort(listener: (reason: TaskAborted) => void): void {
+    this.#abortListeners.push(listener)
+  }
+}
+
+/** What `ctx.retry()` does. */
+export function askRetry(options: RetryOptions): never {
+  // A contradiction in the options is the handler's error, and said there.
+  startTime(options, Date.now())
+  if (options.maxRetries !== undefined && !(options.maxRetries >= 0)) {
+    throw new UsageError('OptionInvalid', `maxRetries is a number, 0 or more; got ${String(options.maxRetries)}`)
+  }
+  throw new RetryRequest(options)
 }

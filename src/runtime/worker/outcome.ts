@@ -4,7 +4,7 @@ import { asError, type MessageError } from '../errors.ts'
 import { traceback } from '../log.ts'
 import { isJsonObject, type JsonObject } from '../protocol/envelope.ts'
 import { describeFailure, encodeResult, type TaskState } from '../protocol/result.ts'
-import { encodeRetry, type TaskMessage } from '../protocol/task-message.ts'
+import { encodeRetry, encodeRevival, UNIQUE_HEADER, type TaskMessage } from '../protocol/task-message.ts'
 import { uuid4 } from '../protocol/uuid.ts'
 
 /** What outcomes carry besides the task's own data. */
@@ -12,6 +12,8 @@ export interface OutcomeContext {
   /** `celery@<hostname>` */
   readonly worker: string
   readonly resultTtlSeconds: number
+  /** Results tell more of the task; see the setting. */
+  readonly resultExtended: boolean
   /** Milliseconds since the epoch. */
   readonly now: number
 }
@@ -32,8 +34,19 @@ export function resultWrite(
     doneAt: context.now,
     groupId: message.groupId,
     parentId: message.parentId,
+    ...(context.resultExtended ? { details: detailsOf(message, context.worker) } : {}),
   })
   return { taskId: message.id, json, ttlSeconds: context.resultTtlSeconds }
+}
+
+function detailsOf({ task, args, kwargs, retries, routingKey }: TaskMessage, worker: string): JsonObject {
+  return { name: task, args, kwargs, worker, retries, queue: routingKey ?? null }
+}
+
+/** What the end of a unique task sets free. */
+export function releaseOf({ id, headers }: TaskMessage): Pick<Outcome, 'release'> {
+  const name = headers[UNIQUE_HEADER]
+  return typeof name === 'string' ? { release: { name, id } } : {}
 }
 
 /** The result of a task that was called off, or whose time was over; none where nobody wants it. */
@@ -110,4 +123,13 @@ export function retryPublication(
   const { raw } = encodeRetry(message, queue, later ? dueAt : undefined)
   const publication = { queue, priority: message.priority, raw }
   return later ? { ...publication, dueAt } : publication
+}
+
+/** The message of a task that was acknowledged early, for its letter; empty when its arguments can't be written again. */
+export function revivalOf(message: TaskMessage, queue: string): string {
+  try {
+    return encodeRevival(message, queue).raw
+  } catch {
+    return ''
+  }
 }

@@ -3,21 +3,33 @@
 import type { BrokerClock } from '../broker/broker-clock.ts'
 import type { Delivery, DeliveryToken, Outcome } from '../broker/transport.ts'
 import type { TaskEnd } from '../canvas/aftermath.ts'
-import type { Clock, Timer } from '../clock.ts'
+import type { Clock } from '../clock.ts'
 import { MessageError, asError } from '../errors.ts'
 import { describeFailure } from '../protocol/result.ts'
-import { encodeRevival, type TaskMessage } from '../protocol/task-message.ts'
+import type { TaskMessage } from '../protocol/task-message.ts'
 import type { Settings } from '../settings.ts'
 import { resolveTaskOptions, type RegisteredTask, type ResolvedTaskOptions } from '../task.ts'
 import { admit, type Admission } from './admission.ts'
+import { checkArguments } from './arguments.ts'
 import { Disposals, type DisposalDeps } from './disposals.ts'
 import { Execution, TaskAborted } from './execution.ts'
 import { FollowUp, type FollowUpDeps } from './followup.ts'
 import { Handover, type HandoverDeps } from './handover.ts'
-import { deadTask, failureWrite, resultWrite, retryPublication, revokedWrite, type OutcomeContext } from './outcome.ts'
+import {
+  deadTask,
+  failureWrite,
+  releaseOf,
+  resultWrite,
+  retryPublication,
+  revivalOf,
+  revokedWrite,
+  type OutcomeContext,
+} from './outcome.ts'
+import type { TaskPool } from './pool.ts'
 import { RateLimits } from './rate-limits.ts'
 import { judge } from './retry.ts'
 import { Revocations } from './revocations.ts'
+import { watchTimeLimits } from './time-limits.ts'
 
 /** What a runner is built on. */
 export interface RunnerDeps extends HandoverDeps, DisposalDeps {
@@ -34,6 +46,10 @@ export interface RunnerDeps extends HandoverDeps, DisposalDeps {
   readonly retryQueue: (queue: string) => string
   /** A task went on beyond its hard limit: in one process nothing can end it but the end of the process. */
   readonly onHardLimit: () => void
+  /** Where handlers run. */
+  readonly pool: TaskPool
+  /** The lease of a delivery is renewed no longer than so many seconds from now. */
+  readonly limitLease: (token: DeliveryToken, seconds: number) => void
 }
 
 /** How an attempt ended, and, when the task has ended with it, what that means to those who wait. */
@@ -119,7 +135,8 @@ export class TaskRunner {
       execution.abort(new TaskAborted('Revoked', 'the task was called off'))
       const settled = { token: execution.acknowledged ? null : token, kind: 'complete' as const }
       // Its slot is free once the handler has ended.
-      this.#deps.settle({ ...settled, result: revokedWrite(message, 'terminated', this.#context()) }, queue)
+      const result = revokedWrite(message, 'terminated', this.#context())
+      this.#deps.settle({ ...settled, ...releaseOf(message), result }, queue)
     }
     return ended
   }
@@ -165,7 +182,8 @@ export class TaskRunner {
 
   #context(): OutcomeContext {
     const { worker, settings, brokerClock } = this.#deps
-    return { worker, resultTtlSeconds: settings.resultTtlSeconds, now: brokerClock.now() }
+    const { resultTtlSeconds, resultExtended } = settings
+    return { worker, resultTtlSeconds, resultExtended, now: brokerClock.now() }
   }
 
   #accept(delivery: Delivery): void {
@@ -199,7 +217,7 @@ export class TaskRunner {
 
   /** Never rejects, and frees its slot whatever the handler and its errors are like. */
   async #run({ task, message, redelivered }: Extract<Admission, { kind: 'run' }>, delivery: Delivery): Promise<void> {
-    const { clock, log, events, metrics } = this.#deps
+    const { clock, log, events, metrics, pool } = this.#deps
     const options = this.#optionsOf(task)
     const execution = new Execution(
       delivery,
@@ -216,17 +234,26 @@ export class TaskRunner {
     // Acknowledged before it runs: from here on nothing brings it back but its own retries.
     if (execution.acknowledged) this.#deps.settle({ token: delivery.token, kind: 'complete' }, delivery.queue)
     events.started(message)
-    const limits = [this.#softLimit(execution, options), this.#hardLimit(execution, options)]
+    let unwatch: (() => void) | undefined
     let ended: Ended | undefined
     try {
-      const value = await task.handler(execution, ...message.args)
+      if (this.#deps.settings.trackStarted) await this.#tellStarted(execution, options)
+      const checked = checkArguments(task.options, message)
+      const { args, kwargs } = checked instanceof Promise ? await checked : checked
+      if (kwargs !== message.kwargs) execution.kwargs = kwargs
+      unwatch = watchTimeLimits(execution, options, {
+        clock,
+        limitLease: ({ delivery: { token } }, seconds) => this.#deps.limitLease(token, seconds),
+        onHardLimit: (over, error) => this.#overHardLimit(over, options, error),
+      })
+      const value = await pool.run(task, execution, args)
       // What was called off or lost meanwhile has been told of already: it must not be told as a success.
       if (!execution.abandoned)
         ended = { outcome: this.#succeeded(execution, options, value), end: { state: 'SUCCESS', value: value ?? null } }
     } catch (thrown) {
       ended = this.#failedSomehow(execution, options, thrown)
     }
-    for (const limit of limits) limit?.cancel()
+    unwatch?.()
     this.#running.delete(delivery.token)
     metrics.duration.observe({ task: task.name }, (clock.monotonic() - execution.startedAt) / 1000)
     this.#count(task.name)
@@ -236,37 +263,27 @@ export class TaskRunner {
 
   async #hand({ outcome, end }: Ended, execution: Execution, counts = () => !execution.abandoned): Promise<void> {
     const { message, queue, log } = execution
-    const whole = end ? this.#followUp.attach(outcome, message, queue, end) : outcome
+    const whole = end ? this.#followUp.attach({ ...outcome, ...releaseOf(message) }, message, queue, end) : outcome
     await this.#handover.give(whole, queue, log, counts)
   }
 
-  #softLimit(execution: Execution, options: ResolvedTaskOptions): Timer | undefined {
-    const seconds = execution.message.softTimeLimitSeconds ?? options.softTimeLimitSeconds
-    if (seconds === undefined) return undefined
-    return this.#deps.clock.after(seconds * 1000, () => {
-      execution.log.warn({ event: 'soft-time-limit', limit_seconds: seconds }, 'the soft time limit is over')
-      execution.abort(new TaskAborted('TimeLimit', `the soft time limit of ${seconds} s is over`))
-    })
-  }
-
   /** The failure counts as an attempt; whatever the handler does from now on counts no more. */
-  #hardLimit(execution: Execution, options: ResolvedTaskOptions): Timer | undefined {
-    const seconds = execution.message.hardTimeLimitSeconds ?? options.hardTimeLimitSeconds
-    if (seconds === undefined) return undefined
-    return this.#deps.clock.after(seconds * 1000, () => {
-      if (execution.abandoned) return
-      const error = new Error(`the hard time limit of ${seconds} s is over`)
-      error.name = 'TimeLimitExceeded'
-      const ended = this.#failedSomehow(execution, options, error)
-      execution.abandoned = true
-      execution.log.fatal(
-        { event: 'hard-time-limit', limit_seconds: seconds },
-        'the hard time limit is over, and the task goes on: this worker ends for it, and gives its other tasks back',
-      )
-      execution.abort(new TaskAborted('TimeLimit', error.message))
-      this.#deps.onHardLimit()
-      if (ended) void this.#hand(ended, execution, () => true)
-    })
+  #overHardLimit(execution: Execution, options: ResolvedTaskOptions, error: Error): void {
+    if (execution.abandoned) return
+    execution.abort(new TaskAborted('TimeLimit', error.message))
+    if (this.#deps.pool.endsTasks) {
+      execution.log.error({ event: 'hard-time-limit', error }, 'the hard time limit is over: the task is ended')
+      this.#deps.pool.end(execution, error)
+      return
+    }
+    const ended = this.#failedSomehow(execution, options, error)
+    execution.abandoned = true
+    execution.log.fatal(
+      { event: 'hard-time-limit', error },
+      'the hard time limit is over, and the task goes on: this worker ends for it, and gives its other tasks back',
+    )
+    this.#deps.onHardLimit()
+    if (ended) void this.#hand(ended, execution, () => true)
   }
 
   #succeeded(execution: Execution, options: ResolvedTaskOptions, value: unknown): Outcome {
@@ -319,7 +336,8 @@ export class TaskRunner {
     }
     metrics.tasks.inc({ task: message.task, queue: delivery.queue, outcome: 'failed' })
     metrics.deadLetters.inc({ queue: delivery.queue, reason: verdict.reason })
-    events.failed(message, error)
+    if (verdict.reason === 'Rejected') events.rejected(message)
+    else events.failed(message, error)
     execution.log.error(
       { event: 'task-failed', error, reason: verdict.reason, max_retries: options.maxRetries },
       `the task failed for good after ${execution.attempt} ${execution.attempt === 1 ? 'attempt' : 'attempts'}; see "taskqueue dead show ${message.id}"`,
@@ -353,6 +371,17 @@ export class TaskRunner {
     await this.#deps.results.writeResult(resultWrite(execution.message, 'PROGRESS', meta, null, this.#context()))
   }
 
+  /** Before the handler begins: told after it, it could hide how that ended. */
+  async #tellStarted(execution: Execution, options: ResolvedTaskOptions): Promise<void> {
+    if (!this.#stores(execution.message, options)) return
+    const meta = { pid: process.pid, hostname: this.#deps.worker }
+    try {
+      await this.#deps.results.writeResult(resultWrite(execution.message, 'STARTED', meta, null, this.#context()))
+    } catch (error) {
+      execution.log.warn({ event: 'result-not-stored', error }, 'that the task has started could not be stored')
+    }
+  }
+
   #optionsOf(task: RegisteredTask): ResolvedTaskOptions {
     let options = this.#options.get(task.name)
     if (!options) this.#options.set(task.name, (options = resolveTaskOptions(task.options, this.#deps.settings)))
@@ -363,14 +392,5 @@ export class TaskRunner {
     this.processed += 1
     this.totals.set(task, (this.totals.get(task) ?? 0) + 1)
     this.lastProgressAt = this.#deps.brokerClock.now()
-  }
-}
-
-/** The message of a task that was acknowledged early, for its letter; empty when its arguments can't be written again. */
-function revivalOf(message: TaskMessage, queue: string): string {
-  try {
-    return encodeRevival(message, queue).raw
-  } catch {
-    return ''
   }
 }

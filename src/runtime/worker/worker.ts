@@ -7,7 +7,7 @@ import { RedisTransport } from '../broker/redis/transport.ts'
 import { describeBroker } from '../broker/redis/url.ts'
 import { RedisStore } from '../broker/redis/store.ts'
 import type { Consumer } from '../broker/transport.ts'
-import { systemClock, type Clock, type Timer } from '../clock.ts'
+import { pause, systemClock, type Clock, type Timer } from '../clock.ts'
 import { Pidbox } from '../control/pidbox.ts'
 import { inspectMethods, steeringMethods, type WorkerSteering, type WorkerView } from '../control/worker-methods.ts'
 import { EventSender } from '../events/event-sender.ts'
@@ -17,10 +17,12 @@ import { PresenceWriter } from '../health/presence-writer.ts'
 import { createRegistry, createTaskMetrics } from '../health/task-metrics.ts'
 import type { Health, HealthSource } from '../health/server.ts'
 import type { Logger } from '../log.ts'
-import { decodeResult, describeFailure, encodeResult } from '../protocol/result.ts'
 import { celeryNames } from '../control/configuration.ts'
 import { VERSION } from '../version.ts'
+import { withBuiltins } from './builtin-tasks.ts'
+import { InlinePool, type TaskPool } from './pool.ts'
 import { MOST_REVOKED, REVOKED_FOR_MS } from './revocations.ts'
+import { tellRevoked } from './revoked-results.ts'
 import { TaskRunner } from './runner.ts'
 
 export interface WorkerOptions {
@@ -38,6 +40,8 @@ export interface WorkerOptions {
   readonly onShutdownRequest?: () => void
   /** A task can't be ended otherwise: stop(0), and exit with 1. */
   readonly onHardLimit?: () => void
+  /** Where handlers run; the worker's own event loop by default. */
+  readonly pool?: TaskPool
 }
 
 /** Celery's `freq`: monitors take a worker as gone after twice that. */
@@ -45,6 +49,8 @@ const HEARTBEAT_MS = 2000
 /** With free slots and a connected broker, a worker whose last round trip is older than this is stuck. */
 const STUCK_MS = 60_000
 const FLUSH_MS = 5000
+/** How long onStop hooks may take. */
+const HOOKS_MS = 6000
 /** Remote control may let a worker grow up to here, or to what it began with. */
 const MAX_CONCURRENCY = 1000
 
@@ -63,6 +69,7 @@ export class TaskWorker implements HealthSource {
   readonly #store: RedisStore
   readonly #results: RedisStore
   readonly #sender: EventSender
+  readonly #pool: TaskPool
   readonly #presence: PresenceWriter
   readonly #brokerClock: BrokerClock
   #consumer: Consumer | undefined
@@ -85,6 +92,9 @@ export class TaskWorker implements HealthSource {
     this.startedAt = clock.monotonic()
     this.#log = options.log.child({ worker: this.hostname })
     this.#brokerClock = new BrokerClock(clock)
+    const onHookError = (error: unknown): void =>
+      this.#log.error({ event: 'hook-failed', error }, 'an onStop hook failed')
+    this.#pool = options.pool ?? new InlinePool(app, onHookError)
     this.#transport = new RedisTransport({
       url: settings.brokerUrl,
       keyPrefix: settings.keyPrefix,
@@ -104,7 +114,7 @@ export class TaskWorker implements HealthSource {
       brokerConnected: () => this.#transport.state().connected,
     })
     this.runner = new TaskRunner({
-      tasks: app.tasks,
+      tasks: withBuiltins(app.tasks),
       settings,
       worker: this.hostname,
       log: this.#log,
@@ -117,6 +127,8 @@ export class TaskWorker implements HealthSource {
       settle: (outcome, queue) => this.#consumer?.settle(outcome, queue),
       release: () => this.#release(),
       onHardLimit: () => options.onHardLimit?.(),
+      limitLease: (token, seconds) => this.#consumer?.limitLease(token, seconds * 1000),
+      pool: this.#pool,
       results: this.#results,
       queueOf: (task, queue) => app.route(queue ?? app.tasks.get(task)?.options.queue),
       resultsInOutcome: this.#together,
@@ -138,9 +150,10 @@ export class TaskWorker implements HealthSource {
     })
   }
 
-  /** Starts to consume, now or as soon as the broker is there. */
+  /** Runs the app's onStart hooks, then starts to consume, now or as soon as the broker is there. @throws what a hook throws */
   async start(): Promise<void> {
     const { queues, concurrency } = this.options
+    await this.#pool.start()
     this.#transport.onChange((connected) => this.#onConnection(connected))
     this.#consumer = await this.#transport.consume({
       queues,
@@ -215,6 +228,7 @@ export class TaskWorker implements HealthSource {
         'the broker did not confirm all outcomes; what is open runs again',
       )
     }
+    await this.#closePool()
     await this.#sender.flush()
     await this.#sender.send('worker-offline', this.#heart())
     this.#heartbeat?.cancel()
@@ -223,6 +237,20 @@ export class TaskWorker implements HealthSource {
     await this.#consumer?.close()
     await Promise.all([this.#transport.close(), this.#store.close(), this.#results.close(), this.options.app.close()])
     this.#log.info({ event: 'worker-stopped', given_back: givenBack }, 'stopped')
+  }
+
+  /** The app's own hooks must not keep the worker from ending. */
+  async #closePool(): Promise<void> {
+    const closed = this.#pool.close().then(
+      () => true,
+      (error: unknown) => {
+        this.#log.error({ event: 'hook-failed', error }, 'the pool could not be closed')
+        return true
+      },
+    )
+    const inTime = await Promise.race([closed, pause(this.#clock, HOOKS_MS)])
+    if (inTime === undefined)
+      this.#log.error({ event: 'hook-failed' }, `the onStop hooks took more than ${HOOKS_MS} ms`)
   }
 
   /** A second signal: what runs is given back at once. */
@@ -248,6 +276,7 @@ export class TaskWorker implements HealthSource {
       hostname: this.hostname,
       queues: () => this.#queues,
       concurrency: () => this.#concurrency,
+      pool: this.#pool.name,
       taskNames: () => [...app.tasks.keys()],
       active: () =>
         [...this.runner.running.values()].map(({ message, queue, redelivered, startedAtWall }) => {
@@ -294,26 +323,17 @@ export class TaskWorker implements HealthSource {
     }
   }
 
-  /** Says in the results of tasks that have not begun that they are revoked, as a Python worker does; never over another's end. */
+  /** Revokes tasks, here and for workers that start later. @returns the ids of those that ran and were ended */
   async #revoke(ids: readonly string[], terminate: boolean): Promise<readonly string[]> {
     this.runner.revocations.add(ids, this.#clock.monotonic())
     const ended = terminate ? this.runner.terminate(new Set(ids)) : []
     await this.#store.saveRevoked(ids, REVOKED_FOR_MS, MOST_REVOKED)
     const running = new Set([...this.runner.running.values()].map(({ message }) => message.id))
-    for (const id of ids) {
-      if (running.has(id)) continue
-      const stored = decodeResult((await this.#results.readResult(id)) ?? '{}')
-      if (stored && !['PENDING', 'RECEIVED', 'RETRY', 'REJECTED'].includes(stored.status)) continue
-      const result = describeFailure('TaskRevokedError', 'revoked', 'celery.exceptions')
-      const json = encodeResult({
-        taskId: id,
-        status: 'REVOKED',
-        result,
-        traceback: null,
-        doneAt: this.#brokerClock.now(),
-      })
-      await this.#results.writeResult({ taskId: id, json, ttlSeconds: this.options.app.settings.resultTtlSeconds })
-    }
+    const waiting = ids.filter((id) => !running.has(id))
+    await tellRevoked(waiting, this.#results, {
+      ttlSeconds: this.options.app.settings.resultTtlSeconds,
+      now: this.#brokerClock.now(),
+    })
     return ended
   }
 

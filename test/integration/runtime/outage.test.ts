@@ -1,6 +1,4 @@
 // A broker that is away, comes back, loses replies, or falls silent.
-import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { connectBroker } from '../../../src/runtime/broker/index.ts'
@@ -9,6 +7,7 @@ import { BrokerError } from '../../../src/runtime/errors.ts'
 import { startCutProxy, type CutProxy } from './support/cut-proxy.ts'
 import { endAll, launch, startWorker, FIXTURE_APP } from './support/command.ts'
 import { begun, ended, newLedger } from './support/ledger.ts'
+import { sha } from './support/scripts.ts'
 import { freePort, startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
 import { until } from '../../fixtures/until.ts'
 
@@ -29,14 +28,6 @@ afterEach(async () => {
   proxy = undefined
   await redis.close()
 })
-
-/** What a script is called by on the wire: the hash of its text with its includes. */
-function sha(script: string): string {
-  const lua = (file: string): string =>
-    readFileSync(new URL(`../../../src/runtime/broker/redis/lua/${file}.lua`, import.meta.url), 'utf8')
-  const source = lua(script).replace(/^--include (\S+)$/gm, (_, part: string) => lua(`include/${part}`))
-  return createHash('sha1').update(source).digest('hex')
-}
 
 describe('a broker that goes away', () => {
   it('makes the worker unready, not dead, and it goes on when the broker is back', async () => {
@@ -161,6 +152,37 @@ describe('a broker that became a replica', () => {
     await expect(app.send('test.add', [1, 1])).rejects.toMatchObject({ code: 'BrokerReadOnly' })
     await redis.client.replicaof('NO', 'ONE')
     expect(await (await app.send('test.add', [2, 2])).get({ timeoutSeconds: 20 })).toBe(4)
+  })
+})
+
+describe('a broker that is reading its data', () => {
+  it('is waited for, by who sends and by who works', { timeout: 90_000 }, async () => {
+    const worker = await startWorker(redis.url)
+    await app.send('test.add', [0, 0])
+    await redis.client.set('bulk', 'x'.repeat(2_000_000))
+    for (let i = 0; i < 400; i++) await redis.client.lpush('filler', 'x'.repeat(1000))
+    await redis.client.save()
+    await redis.down()
+    await worker.event('broker-lost')
+    // So slowly that it answers -LOADING for some seconds.
+    await redis.up(
+      '--appendonly',
+      'no',
+      '--key-load-delay',
+      '2000000',
+      '--loading-process-events-interval-bytes',
+      '1024',
+    )
+    const early = await app.send('test.add', [1, 2]).catch((error: unknown) => error)
+    if (early instanceof BrokerError) expect(early.code).toBe('BrokerLoading')
+    await until(
+      'a task goes through',
+      async () => (await (await app.send('test.add', [1, 2])).get({ timeoutSeconds: 20 })) === 3,
+      60,
+    )
+    const told = worker.lines().filter(({ message }) => String(message).includes('reading its data'))
+    expect(told.length).toBeGreaterThan(0)
+    expect(worker.child.exitCode).toBeNull()
   })
 })
 

@@ -1,6 +1,7 @@
 // TaskApp without a broker: routing, limits and options of a call. prepare() makes the message that send() would publish.
 import { describe, expect, it } from 'vitest'
-import { TaskApp, type SendOptions } from '../../../src/runtime/app.ts'
+import { TaskApp } from '../../../src/runtime/app.ts'
+import type { SendOptions } from '../../../src/runtime/call.ts'
 import { decodeEnvelope } from '../../../src/runtime/protocol/envelope.ts'
 import { decodeTask, type TaskMessage } from '../../../src/runtime/protocol/task-message.ts'
 import { code } from './support/usage-code.ts'

@@ -61,8 +61,12 @@ describe('tags', () => {
     ] as const
     const taken = held.map((tag) => slots.add(tag))
     expect(readSlots(slots.memory, 'p')).toEqual(
-      expect.arrayContaining(held.map(({ number, queue, step }) => ({ queue, tag: `p:${number}:${step}` }))),
+      expect.arrayContaining(
+        held.map(({ number, queue, step }) => ({ queue, tag: `p:${number}:${step}`, until: Infinity })),
+      ),
     )
+    slots.limit(taken[0] ?? -1, 5000)
+    expect(readSlots(slots.memory, 'p').map(({ until }) => until)).toEqual(expect.arrayContaining([5000, Infinity]))
     slots.remove(taken[1] ?? -1)
     expect(readSlots(slots.memory, 'p')).toHaveLength(2)
   })
@@ -72,7 +76,7 @@ describe('tags', () => {
     slots.add({ number: 1, queue: 0, step: 0 })
     expect(slots.add({ number: 2, queue: 0, step: 0 })).toBe(-1)
     slots.remove(-1)
-    expect(readSlots(slots.memory, 'p')).toEqual([{ queue: 0, tag: 'p:1:0' }])
+    expect(readSlots(slots.memory, 'p')).toMatchObject([{ queue: 0, tag: 'p:1:0' }])
   })
 })
 

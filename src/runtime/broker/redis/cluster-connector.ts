@@ -9,6 +9,8 @@ import type { Endpoint } from './url.ts'
 type Connector = NonNullable<RedisOptions['Connector']>
 type Stream = Awaited<ReturnType<AbstractConnector['connect']>>
 
+/** How long a node may take to answer before the next is asked. */
+const ASK_MS = 2000
 /** A connection that doesn't end in order is cut. */
 const CLOSE_WITHIN_MS = 2000
 
@@ -72,7 +74,7 @@ export function clusterConnector(
     }
 
     async #ask(node: Endpoint): Promise<Endpoint> {
-      const { username, password, tls, connectTimeout = 5000 } = this.#options
+      const { username, password, tls } = this.#options
       const client = new Redis({
         ...node,
         ...(username ? { username } : {}),
@@ -82,8 +84,8 @@ export function clusterConnector(
         lazyConnect: true,
         enableReadyCheck: false,
         retryStrategy: () => null,
-        connectTimeout,
-        commandTimeout: connectTimeout,
+        connectTimeout: ASK_MS,
+        commandTimeout: ASK_MS,
       })
       let broken: Error | undefined
       client.on('error', (error: Error) => (broken = error))

@@ -33,6 +33,11 @@ export interface ConnectionOptions {
 /** Reconnecting: quick at first, and never so slow that leases end before we are back (consumer.ts, RECOVERY_DELAY_MS). */
 const RECONNECT = { baseMs: 100, capMs: 3000 } as const
 
+/** How often a server that reads its data is asked whether it has. Milliseconds. */
+const LOADING_CHECK_MS = 500
+/** A handshake that takes so long is taken for a server that reads its data. Milliseconds. */
+const LOADING_TELL_MS = 2000
+
 /** A connection that comes back by itself. */
 export class RedisConnection {
   readonly redis: Redis
@@ -61,6 +66,8 @@ export class RedisConnection {
       connectTimeout: options.timeouts?.connectMs ?? 5000,
       socketTimeout: commandMs + (options.blockingMs ?? 0),
       lazyConnect: true,
+      // ioredis waits by itself while Redis reads its data, and says nothing.
+      maxLoadingRetryTime: LOADING_CHECK_MS,
       // A take that is sent twice strands its first batch. With resending off, ioredis settles the commands of a broken
       // connection only if maxRetriesPerRequest is 0; otherwise their promises hang for ever.
       autoResendUnfulfilledCommands: false,
@@ -73,6 +80,7 @@ export class RedisConnection {
       retryStrategy: (attempt) => backoffMs(attempt + this.#refusals, RECONNECT, this.#random()),
     })
     this.redis.on('error', (error: Error) => this.#fail(error))
+    this.redis.on('connect', () => this.#tellLoading())
     this.redis.on('ready', () => void this.#prepare(options.onConnect))
     this.redis.on('close', () => {
       if (this.#ready) this.#lastError = this.coded(new Error('the connection is closed'))
@@ -135,6 +143,14 @@ export class RedisConnection {
     this.redis.disconnect()
     this.#set(false)
     for (const listener of [...this.#listeners]) listener(false)
+  }
+
+  /** Connected, and after a while not yet ready: it can be nothing else. */
+  #tellLoading(): void {
+    const timer = setTimeout(() => {
+      if (this.redis.status === 'connect') this.#fail(new Error('LOADING Redis is loading the dataset in memory'))
+    }, LOADING_TELL_MS)
+    timer.unref()
   }
 
   async #prepare(onConnect: ConnectionOptions['onConnect']): Promise<void> {

@@ -8,14 +8,15 @@
 // What may be repeated: a settle, because its tag fences it. What may not: a take. When the reply to a take is lost, its
 // messages are given back after the reconnect (join.lua), or by anyone once their lease ends (recover.lua).
 import type { Clock, Timer } from '../../clock.ts'
-import { BrokerError, MessageError } from '../../errors.ts'
-import { CONSUMER_MAX_BODY_BYTES, decodeEnvelope, type Envelope } from '../../protocol/envelope.ts'
+import { BrokerError } from '../../errors.ts'
+import { readEnvelope } from '../../protocol/envelope.ts'
 import { priorityStep } from '../../protocol/queue-key.ts'
 import { backoffMs } from '../backoff.ts'
-import type { ConsumeOptions, Delivery, Outcome } from '../transport.ts'
+import type { ConsumeOptions, Delivery, DeliveryToken, Outcome } from '../transport.ts'
 import type { RedisConnection } from './connection.ts'
 import { HeldDeliveries } from './held-deliveries.ts'
 import type { Keys } from './keys.ts'
+import { sharedNow } from './lease-renewal.ts'
 import type { LeaseSlots } from './lease-slots.ts'
 import type { QueueSet } from './queue-set.ts'
 import { joinCall, takeCall } from './queue-calls.ts'
@@ -131,6 +132,10 @@ export class RedisConsumer {
   grant(credit: number): void {
     this.#credit += credit
     this.#kick()
+  }
+
+  limitLease(token: DeliveryToken, milliseconds: number): void {
+    this.#held.limit(token, sharedNow() + milliseconds)
   }
 
   settle(outcome: Outcome, queue: string): void {
@@ -350,7 +355,7 @@ export class RedisConsumer {
       const queue = order[Number(rest[i]) - 1] ?? ''
       const number = tick.firstNumber + deliveries.length
       const token = this.#held.add(queue, number, String(rest[i + 1]))
-      deliveries.push({ token, queue, takenAt: time, message: decode(String(rest[i + 2])) })
+      deliveries.push({ token, queue, takenAt: time, message: readEnvelope(String(rest[i + 2])) })
     }
     this.#credit -= deliveries.length
     if (deliveries.length < tick.want) this.#goIdle(deliveries.length === 0)
@@ -383,14 +388,5 @@ export class RedisConsumer {
     if (!this.#taking || this.#closed) return
     this.#poll = this.#deps.clock.after(this.#sweeps.pause(), () => this.#takeAgain())
     if (this.#credit - this.#requested > 0) this.#deps.onIdle()
-  }
-}
-
-function decode(raw: string): Envelope | MessageError {
-  try {
-    return decodeEnvelope(raw, { maxBodyBytes: CONSUMER_MAX_BODY_BYTES })
-  } catch (error) {
-    if (error instanceof MessageError) return error
-    return new MessageError('NotAnEnvelope', `the message can't be read: ${String(error)}`)
   }
 }

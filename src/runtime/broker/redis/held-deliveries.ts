@@ -35,6 +35,12 @@ export class HeldDeliveries {
     return token
   }
 
+  /** Has its lease renewed until then only; see LeaseSlots.limit(). */
+  limit(token: string, until: number): void {
+    const slot = this.#slotOf.get(token)
+    if (slot !== undefined) this.#slots.limit(slot, until)
+  }
+
   /** Lets go of one. */
   remove(token: string): void {
     const slot = this.#slotOf.get(token)

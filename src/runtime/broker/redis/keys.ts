@@ -3,8 +3,9 @@
 import { queueKey, SEPARATOR, type PriorityStep } from '../../protocol/queue-key.ts'
 import { resultKey } from '../../protocol/result.ts'
 
-/** Parts that have ended, tasks added later, how many are wanted, parts that were counted, who sends the body. */
+/** Parts that have ended, tasks added later, how many are wanted, parts that were counted, who sends the body, and its shape. */
 export interface ChordKeys {
+  readonly shape: string
   readonly parts: string
   readonly extra: string
   readonly size: string
@@ -38,6 +39,8 @@ export interface Keys {
   cursors(beat: string): string
   /** Says that an outcome which no tag fences was done. */
   once(name: string): string
+  /** The id of the task that holds a name. */
+  unique(name: string): string
   /** Sorted set of ids of tasks that were called off, scored by the second in which they may be forgotten. */
   readonly revoked: string
   named(key: string): string
@@ -60,10 +63,18 @@ export function redisKeys(prefix: string, db: number): Keys {
     result: (taskId) => prefix + resultKey(taskId),
     chord: (groupId) => {
       const base = `${prefix}celery-taskset-meta-${groupId}`
-      return { parts: `${base}.j`, extra: `${base}.t`, size: `${base}.s`, counted: `${base}.d`, claim: `${base}.c` }
+      return {
+        shape: base,
+        parts: `${base}.j`,
+        extra: `${base}.t`,
+        size: `${base}.s`,
+        counted: `${base}.d`,
+        claim: `${base}.c`,
+      }
     },
     binding: (exchange) => `${prefix}_kombu.binding.${exchange}`,
     fanout: (exchange, routingKey) => `${prefix}/${db}.${exchange}${routingKey === '' ? '' : `/${routingKey}`}`,
+    unique: (name) => own(`unique:${name}`),
     lease: (name) => own(`lease:${name}`),
     cursors: (beat) => own(`cursors:${beat}`),
     revoked: own('revoked'),

@@ -3,7 +3,7 @@
 import { Worker } from 'node:worker_threads'
 import type { Clock, Timer } from '../../clock.ts'
 import type { RedisConnection } from './connection.ts'
-import { BY, renewalAgeMs, renewLeases, startRenewalAge } from './lease-renewal.ts'
+import { BY, noteAlive, renewalAgeMs, renewLeases, startRenewalAge } from './lease-renewal.ts'
 import type { LeaseOrder, LeaseThreadData, LeaseThreadMessage } from './lease-thread.ts'
 
 /** What the keeper tells its owner. */
@@ -64,6 +64,7 @@ export class LeaseKeeper {
 
   #look(): void {
     if (this.#closed) return
+    noteAlive(this.#data)
     this.#watch = this.#clock.after(WATCH_MS, () => this.#look(), { background: true })
     const before = this.#standingIn
     this.#standingIn = this.#ageMs(BY.thread) > this.#overdueMs

@@ -22,18 +22,20 @@ const RENEW_BATCH = 500
 
 /** Who renews; also the place in {@link LeaseRenewalData.renewedAt}. */
 export const BY = { thread: 0, main: 1 } as const
+/** Where the main thread notes that its event loop turns. */
+const ALIVE = 2
 type By = (typeof BY)[keyof typeof BY]
 
 /** Bytes of {@link LeaseRenewalData.renewedAt}. */
-export const RENEWED_AT_BYTES = 2 * Float64Array.BYTES_PER_ELEMENT
+export const RENEWED_AT_BYTES = 3 * Float64Array.BYTES_PER_ELEMENT
 
 /**
  * Renews all.
  * @returns the tags whose record is gone: someone else has the message now
  */
 export async function renewLeases(data: LeaseRenewalData, redis: Redis, by: By): Promise<string[]> {
-  const began = now()
-  const held = readSlots(data.memory, data.process)
+  const began = sharedNow()
+  const held = readSlots(data.memory, data.process).filter(({ until }) => until > began)
   const lost: string[] = []
   for (let at = 0; at < held.length; at += RENEW_BATCH) {
     const batch = held.slice(at, at + RENEW_BATCH)
@@ -55,15 +57,29 @@ export async function loadRenewal(redis: Redis): Promise<void> {
 
 /** Milliseconds since somebody last renewed the leases. */
 export function renewalAgeMs(data: Pick<LeaseRenewalData, 'renewedAt'>, by: By): number {
-  return now() - (new Float64Array(data.renewedAt)[by] ?? 0)
+  return sharedNow() - (new Float64Array(data.renewedAt)[by] ?? 0)
+}
+
+/** The main thread's event loop turns. */
+export function noteAlive(data: Pick<LeaseRenewalData, 'renewedAt'>): void {
+  new Float64Array(data.renewedAt)[ALIVE] = sharedNow()
+}
+
+/** How long the main thread may be silent while a task is over its hard limit. Milliseconds. */
+const SILENCE_MS = 10_000
+
+/** Whether a task that is over its hard limit holds the event loop: the main thread can't end itself for it then. */
+export function isStuck(data: LeaseRenewalData): boolean {
+  const silentMs = sharedNow() - (new Float64Array(data.renewedAt)[ALIVE] ?? 0)
+  return silentMs > SILENCE_MS && readSlots(data.memory, data.process).some(({ until }) => until <= sharedNow())
 }
 
 /** Starts the count: nothing is overdue before there is anything to renew. */
 export function startRenewalAge(data: Pick<LeaseRenewalData, 'renewedAt'>): void {
-  new Float64Array(data.renewedAt).fill(now())
+  new Float64Array(data.renewedAt).fill(sharedNow())
 }
 
-/** performance.now() begins anew in each thread; this one doesn't. */
-function now(): number {
+/** Milliseconds of a clock that all threads of a process share: performance.now() begins anew in each. */
+export function sharedNow(): number {
   return Number(process.hrtime.bigint() / 1000n) / 1000
 }

@@ -15,8 +15,11 @@ export interface LeasedTag {
   readonly step: PriorityStep
 }
 
+/** Numbers a slot: what is held, and until when it may be renewed. */
+const FIELDS = 2
+
 /** Bytes of shared memory for so many slots. */
-export const slotBytes = (slots: number): number => slots * Float64Array.BYTES_PER_ELEMENT
+export const slotBytes = (slots: number): number => slots * FIELDS * Float64Array.BYTES_PER_ELEMENT
 
 /** The main thread's side: puts deliveries in and takes them out. */
 export class LeaseSlots {
@@ -34,26 +37,43 @@ export class LeaseSlots {
   add(tag: LeasedTag): number {
     const slot = this.#free.pop()
     if (slot === undefined) return -1
-    this.#numbers[slot] = (tag.number * MAX_QUEUES + tag.queue) * STEPS + PRIORITY_STEPS.indexOf(tag.step) + 1
+    this.#numbers[slot * FIELDS + 1] = Infinity
+    this.#numbers[slot * FIELDS] = (tag.number * MAX_QUEUES + tag.queue) * STEPS + PRIORITY_STEPS.indexOf(tag.step) + 1
     return slot
+  }
+
+  /** Lets a delivery be renewed until `until` only, in milliseconds of the clock that all threads share (lease-renewal.ts). */
+  limit(slot: number, until: number): void {
+    if (slot >= 0) this.#numbers[slot * FIELDS + 1] = until
   }
 
   remove(slot: number): void {
     if (slot < 0) return
-    this.#numbers[slot] = 0
+    this.#numbers[slot * FIELDS] = 0
     this.#free.push(slot)
   }
 }
 
-/** The lease thread's side: the tags to renew, each with the index of its queue. */
-export function readSlots(memory: SharedArrayBuffer, process: string): { queue: number; tag: string }[] {
-  const tags: { queue: number; tag: string }[] = []
-  for (const value of new Float64Array(memory)) {
+/** A delivery as the lease thread sees it. */
+export interface HeldSlot {
+  readonly queue: number
+  readonly tag: string
+  /** No longer to be renewed from then on. */
+  readonly until: number
+}
+
+/** The lease thread's side: the tags that are held, each with the index of its queue. */
+export function readSlots(memory: SharedArrayBuffer, process: string): HeldSlot[] {
+  const tags: HeldSlot[] = []
+  const numbers = new Float64Array(memory)
+  for (let at = 0; at < numbers.length; at += FIELDS) {
+    const value = numbers[at] ?? 0
     if (value === 0) continue
+    const until = numbers[at + 1] ?? Infinity
     const code = value - 1
     const step = PRIORITY_STEPS[code % STEPS] ?? 0
     const rest = Math.floor(code / STEPS)
-    tags.push({ queue: rest % MAX_QUEUES, tag: formatTag(process, Math.floor(rest / MAX_QUEUES), step) })
+    tags.push({ queue: rest % MAX_QUEUES, tag: formatTag(process, Math.floor(rest / MAX_QUEUES), step), until })
   }
   return tags
 }

@@ -1,8 +1,9 @@
 // The thread that renews leases, with a connection of its own: a blocked event loop can't starve it. It reports the tags whose
 // record is gone, and why renewing fails.
+import { writeSync } from 'node:fs'
 import { parentPort, workerData } from 'node:worker_threads'
 import { RedisConnection } from './connection.ts'
-import { BY, loadRenewal, renewLeases, type LeaseRenewalData } from './lease-renewal.ts'
+import { BY, isStuck, loadRenewal, renewLeases, sharedNow, type LeaseRenewalData } from './lease-renewal.ts'
 
 /** What the main thread passes on. */
 export interface LeaseThreadData extends LeaseRenewalData {
@@ -29,12 +30,26 @@ export interface LeaseOrder {
   readonly leases: readonly string[]
 }
 
+/** How long the main thread must be seen stuck before the process is ended. */
+const CONFIRM_MS = 2000
+
+/** As the main thread would have done at the hard limit, had it been able to: what else it holds is recovered when its leases end. */
+function endProcess(): void {
+  const message =
+    'a task is over its hard time limit and holds the event loop: the worker is ended from its lease thread'
+  const line = { level: 'fatal', time: new Date().toISOString(), event: 'hard-time-limit', message }
+  // Not by console: a thread's goes through the main one.
+  writeSync(1, `${JSON.stringify(line)}\n`)
+  process.kill(process.pid, 'SIGKILL')
+}
+
 function start(given: LeaseThreadData): void {
   let data = given
   parentPort?.on('message', ({ leases }: LeaseOrder) => {
     data = { ...data, leases }
   })
   let renewing = false
+  let stuckSince: number | undefined
   const connection = new RedisConnection({
     url: data.url,
     keyPrefix: data.keyPrefix,
@@ -48,6 +63,10 @@ function start(given: LeaseThreadData): void {
   })
   connection.open()
   setInterval(() => {
+    // Twice in a row: a process that was stopped and goes on has a moment to show that it lives.
+    if (!isStuck(data)) stuckSince = undefined
+    else if (stuckSince === undefined) stuckSince = sharedNow()
+    else if (sharedNow() - stuckSince > CONFIRM_MS) endProcess()
     if (renewing || !connection.ready) return
     renewing = true
     renew(data, connection)

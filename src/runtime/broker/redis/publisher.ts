@@ -1,9 +1,10 @@
 // Puts messages on queues. What is published in one turn of the event loop goes out together: one LPUSH a list.
 import { BrokerError, type BrokerErrorCode } from '../../errors.ts'
 import { priorityStep } from '../../protocol/queue-key.ts'
-import type { Publication } from '../transport.ts'
+import type { Publication, UniqueHold } from '../transport.ts'
 import type { RedisConnection } from './connection.ts'
 import type { Keys } from './keys.ts'
+import { runScript, type ScriptCall } from './scripts.ts'
 
 /** From here on publishing fails rather than queueing: a broker that is away must not fill the producer's memory. */
 export const PUBLISH_DEADLINE_MS = 5000
@@ -43,6 +44,16 @@ export class RedisPublisher {
 
   /** Resolves when the broker has the messages. @throws BrokerError within PUBLISH_DEADLINE_MS */
   publish(publications: readonly Publication[]): Promise<void> {
+    return this.#bounded(publications, () => {
+      return new Promise<void>((resolve, reject) => {
+        this.#waiting.push({ publications, deadline: performance.now() + PUBLISH_DEADLINE_MS, resolve, reject })
+        this.#kick()
+      })
+    })
+  }
+
+  /** Refuses what would be too much to hold. */
+  async #bounded<T>(publications: readonly Publication[], publish: () => Promise<T>): Promise<T> {
     const length = publications.reduce((sum, { raw }) => sum + raw.length, 0)
     // One that is larger than all room is let through alone.
     const full =
@@ -50,17 +61,16 @@ export class RedisPublisher {
       (this.#waitingLength > 0 && this.#waitingLength + length > MAX_WAITING_LENGTH)
     if (full) {
       const message = `${this.#waitingMessages} messages of ${this.#waitingLength} characters wait for the broker already: slow down, or await each publish`
-      return Promise.reject(new BrokerError('BrokerUnreachable', message))
+      throw new BrokerError('BrokerUnreachable', message)
     }
     this.#waitingMessages += publications.length
     this.#waitingLength += length
-    return new Promise<void>((resolve, reject) => {
-      this.#waiting.push({ publications, deadline: performance.now() + PUBLISH_DEADLINE_MS, resolve, reject })
-      this.#kick()
-    }).finally(() => {
+    try {
+      return await publish()
+    } finally {
       this.#waitingMessages -= publications.length
       this.#waitingLength -= length
-    })
+    }
   }
 
   #kick(): void {
@@ -77,19 +87,39 @@ export class RedisPublisher {
    * message may be there twice, with one id. At least once holds for publishing too.
    */
   async #send(batch: readonly Waiting[]): Promise<void> {
-    const deadline = Math.min(...batch.map((waiting) => waiting.deadline))
+    try {
+      await this.#patiently(Math.min(...batch.map((waiting) => waiting.deadline)), () => this.#push(batch))
+    } catch (error) {
+      for (const waiting of batch) waiting.reject(error as BrokerError)
+    }
+  }
+
+  /** Publishes unless another message holds the name; the id of the one that does. @throws BrokerError within PUBLISH_DEADLINE_MS */
+  publishUnique(publication: Publication, { name, id }: UniqueHold, ttlMs: number): Promise<string> {
+    const { queue, priority, raw } = publication
+    const call: ScriptCall = {
+      name: 'publish-unique',
+      keys: [this.#keys.unique(name), this.#keys.list(queue, priorityStep(priority))],
+      args: [id, Math.ceil(ttlMs), raw, this.#keys.wake(queue)],
+    }
+    const deadline = performance.now() + PUBLISH_DEADLINE_MS
+    return this.#bounded([publication], async () =>
+      String(await this.#patiently(deadline, () => runScript(this.#connection.redis, call))),
+    )
+  }
+
+  /** Tries again what passes until the deadline. @throws BrokerError */
+  async #patiently<T>(deadline: number, run: () => Promise<T>): Promise<T> {
+    // What the broker said is worth more than that the connection was cut for it.
+    let said: BrokerError | undefined
     for (;;) {
       try {
         await this.#connection.whenReady(Math.max(1, deadline - performance.now()))
-        await this.#push(batch)
-        return
+        return await run()
       } catch (thrown) {
         const error = this.#connection.coded(thrown)
-        const again = PASSES.has(error.code)
-        if (!again || performance.now() >= deadline) {
-          for (const waiting of batch) waiting.reject(error)
-          return
-        }
+        if (error.code !== 'BrokerUnreachable' && error.code !== 'BrokerTimeout') said = error
+        if (!PASSES.has(error.code) || performance.now() >= deadline) throw said ?? error
         await new Promise((resolve) => setTimeout(resolve, 50))
       }
     }

@@ -11,6 +11,7 @@ export const SCRIPT_NAMES = [
   'join',
   'promote',
   'renew',
+  'publish-unique',
   'store-result',
   'chord-part',
   'acquire-lease',

@@ -84,9 +84,18 @@ function followingActions(
   publish: (message: Publication) => Action,
 ): Action[] {
   const plain = ({ counts, publish: messages, results }: Omit<Following, 'chords'>): Action[] => [
-    ...counts.map(({ groupId, size, ttlSeconds }): Action => {
+    ...counts.map(({ groupId, size, ttlSeconds, shape }): Action => {
       const chord = keys.chord(groupId)
-      return ['S', table.number(chord.size), table.number(chord.claim), ttlSeconds, size]
+      const shapeKey = shape === undefined ? chord.size : chord.shape
+      return [
+        'S',
+        table.number(chord.size),
+        table.number(chord.claim),
+        ttlSeconds,
+        size,
+        table.number(shapeKey),
+        shape ?? '',
+      ]
     }),
     ...messages.map(publish),
     ...results.map(({ taskId, ttlSeconds, json }): Action => [
@@ -148,7 +157,20 @@ function actionsOf(outcome: Outcome, queue: string, keys: Keys, table: KeyTable,
       actions.push(['G', table.number(keys.list(queue, step)), outcome.begun ? 1 : 0])
       break
   }
+  actions.push(...commonActions(outcome, keys, table, publish))
+  return actions
+}
+
+/** What any outcome may have: what follows, what is set free, a result. */
+function commonActions(
+  outcome: Outcome,
+  keys: Keys,
+  table: KeyTable,
+  publish: (message: Publication) => Action,
+): Action[] {
+  const actions: Action[] = []
   if (outcome.following) actions.push(...followingActions(outcome.following, keys, table, publish))
+  if (outcome.release) actions.push(['U', table.number(keys.unique(outcome.release.name)), outcome.release.id])
   if (outcome.result) {
     const { taskId, ttlSeconds, json } = outcome.result
     actions.push(['R', table.number(keys.result(taskId)), ttlSeconds, json])

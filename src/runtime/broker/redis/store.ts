@@ -3,6 +3,7 @@ import { priorityStep } from '../../protocol/queue-key.ts'
 import type {
   AdvanceOutcome,
   BrokerTime,
+  ChordParts,
   ChordPartWrite,
   ChordState,
   Cursor,
@@ -177,13 +178,21 @@ export class RedisStore implements Store {
     return ours === 1 ? 'claimed' : 'elsewhere'
   }
 
-  async readChordParts(groupId: string): Promise<string[]> {
-    return this.#run((redis) => redis.zrange(this.#keys.chord(groupId).parts, '0', '-1'))
+  async readChordParts(groupId: string): Promise<ChordParts> {
+    const keys = this.#keys.chord(groupId)
+    return this.#run(async (redis) => {
+      const [parts, shape] = await Promise.all([redis.zrange(keys.parts, '0', '-1'), redis.get(keys.shape)])
+      return { parts, shape: shape ?? undefined }
+    })
   }
 
-  async countChord({ groupId, size, ttlSeconds }: ChordCount): Promise<void> {
+  async countChord({ groupId, size, ttlSeconds, shape }: ChordCount): Promise<void> {
     const keys = this.#keys.chord(groupId)
-    await this.#run((redis) => redis.multi().del(keys.claim).setex(keys.size, ttlSeconds, String(size)).exec())
+    await this.#run((redis) => {
+      const steps = redis.multi().del(keys.claim).setex(keys.size, ttlSeconds, String(size))
+      if (shape !== undefined) steps.setex(keys.shape, ttlSeconds, shape)
+      return steps.exec()
+    })
   }
 
   async endChord(groupId: string, claim: string): Promise<boolean> {

@@ -1,6 +1,7 @@
 // Redis as a Transport: owns the connections and puts consumer, publisher and subscriber together.
 import { systemClock, type Clock } from '../../clock.ts'
 import type {
+  UniqueHold,
   BroadcastHandler,
   Capabilities,
   ConsumeOptions,
@@ -114,6 +115,7 @@ export class RedisTransport implements Transport {
     if (this.#connection.ready) await consumer.prepare(this.#connection.redis)
     this.#connection.open()
     return {
+      limitLease: (token, milliseconds) => consumer.limitLease(token, milliseconds),
       grant: (credit) => consumer.grant(credit),
       settle: (outcome, queue) => consumer.settle(outcome, queue),
       flush: (timeoutMs) => consumer.flush(timeoutMs),
@@ -217,6 +219,10 @@ export class RedisTransport implements Transport {
 
   publish(publications: readonly Publication[]): Promise<void> {
     return this.#publisher.publish(publications)
+  }
+
+  publishUnique(publication: Publication, hold: UniqueHold, ttlMs: number): Promise<string> {
+    return this.#publisher.publishUnique(publication, hold, ttlMs)
   }
 
   async broadcast(exchange: string, routingKey: string, raw: string): Promise<void> {

@@ -2,8 +2,8 @@
 import { access } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { isTaskApp, type TaskApp } from '../app.ts'
-import { UsageError, asError } from '../errors.ts'
+import { isTaskApp, type TaskApp } from './app.ts'
+import { UsageError, asError } from './errors.ts'
 
 /**
  * The TaskApp that a module exports as `app` or as default.

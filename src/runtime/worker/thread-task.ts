@@ -1,0 +1,162 @@
+// What runs in a thread of the pool: loads the app once and runs its hooks, then runs one task at a time. Its messages are in thread-messages.ts.
+import { BroadcastChannel, workerData, type MessagePort } from 'node:worker_threads'
+import { asError } from '../errors.ts'
+import { loadApp } from '../load-app.ts'
+import { createLog, type Logger } from '../log.ts'
+import { formatInstant, startTime } from '../protocol/instant.ts'
+import { RejectRequest, RetryRequest, type RetryOptions, type TaskContext } from '../task.ts'
+import type { TaskApp } from '../app.ts'
+import { withBuiltins } from './builtin-tasks.ts'
+import { askRetry, TaskAborted } from './execution.ts'
+import { isFinal } from './retry.ts'
+import type {
+  FromThread,
+  PlainError,
+  StopMessage,
+  ThreadCall,
+  ThreadOutcome,
+  ThreadSettings,
+  ThreadTask,
+  ToThread,
+} from './thread-messages.ts'
+
+const settings = workerData as ThreadSettings
+const log = createLog({ level: settings.logLevel, fields: settings.logFields })
+// At once: the first task should not wait for it.
+let loading: Promise<TaskApp> | undefined = load()
+// Who asks for the app hears of it.
+loading.catch(() => undefined)
+
+async function load(): Promise<TaskApp> {
+  const app = await loadApp(settings.appFile)
+  await app.runStartHooks()
+  return app
+}
+
+/** The app, whose onStart hooks have run. One that can't be loaded now may be at the next try. */
+async function loaded(): Promise<TaskApp> {
+  try {
+    return await (loading ??= load())
+  } catch (error) {
+    loading = undefined
+    throw error
+  }
+}
+
+async function stop(): Promise<void> {
+  try {
+    const app = await loading
+    await app?.runStopHooks((error) => log.error({ event: 'hook-failed', error }, 'an onStop hook failed'))
+    await app?.close()
+  } catch {
+    // An app that was never loaded has nothing to close.
+  }
+}
+
+const channel = new BroadcastChannel(settings.channel)
+channel.onmessage = (event: unknown) => {
+  if ((event as { data: StopMessage }).data === 'stop')
+    void stop().then(() => channel.postMessage('stopped' satisfies StopMessage))
+}
+channel.unref()
+
+/** Called by the pool: for each task, and once without one, to hear whether the app can be loaded. */
+export default async function runTask({ task, port }: ThreadCall): Promise<ThreadOutcome> {
+  try {
+    const app = await loaded()
+    if (!task || !port) return { kind: 'value', json: undefined }
+    const registered = withBuiltins(app.tasks).get(task.task)
+    if (!registered) throw new Error(`no task named ${task.task} is registered in this thread`)
+    const context = new ThreadContext(task, port, log)
+    try {
+      const value: unknown = await registered.handler(context, ...task.args)
+      return { kind: 'value', json: JSON.stringify(value) }
+    } catch (thrown) {
+      return outcomeOf(thrown, (error) => isFinal(error, registered.options.noRetryFor ?? []))
+    }
+  } catch (thrown) {
+    return { kind: 'error', error: plain(thrown, false) }
+  } finally {
+    port?.close()
+  }
+}
+
+function outcomeOf(thrown: unknown, final: (error: unknown) => boolean): ThreadOutcome {
+  if (thrown instanceof RejectRequest) return { kind: 'reject', reason: thrown.message }
+  if (!(thrown instanceof RetryRequest)) return { kind: 'error', error: plain(thrown, final(thrown)) }
+  const { countdown, eta, maxRetries, error } = thrown.options
+  const at = eta === undefined ? undefined : startTime({ eta }, Date.now())
+  return {
+    kind: 'retry',
+    countdown,
+    eta: at === undefined ? undefined : formatInstant(at),
+    maxRetries,
+    error: error === undefined ? undefined : plain(error, false),
+  }
+}
+
+function plain(thrown: unknown, final: boolean): PlainError {
+  const { name, message, stack } = asError(thrown)
+  return { name, message, stack, final }
+}
+
+class ThreadContext implements TaskContext {
+  readonly id: string
+  readonly task: string
+  readonly queue: string
+  readonly attempt: number
+  readonly redelivered: boolean
+  readonly kwargs: Readonly<Record<string, unknown>>
+  readonly headers: Readonly<Record<string, unknown>>
+  readonly scheduledFor: number | undefined
+  readonly log: Logger
+  readonly #port: MessagePort
+  readonly #controller = new AbortController()
+  readonly #waiting = new Map<number, { resolve: () => void; reject: (error: Error) => void }>()
+  #number = 0
+
+  constructor(task: ThreadTask, port: MessagePort, log: Logger) {
+    this.id = task.id
+    this.task = task.task
+    this.queue = task.queue
+    this.attempt = task.attempt
+    this.redelivered = task.redelivered
+    this.kwargs = task.kwargs
+    this.headers = task.headers
+    this.scheduledFor = task.scheduledFor
+    this.log = log.child({ task_id: task.id, task: task.task, queue: task.queue, attempt: task.attempt })
+    this.#port = port
+    port.on('message', (message: ToThread) => this.#hear(message))
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal
+  }
+
+  retry(options: RetryOptions = {}): never {
+    return askRetry(options)
+  }
+
+  reject(reason: string): never {
+    throw new RejectRequest(reason)
+  }
+
+  progress(meta: unknown): Promise<void> {
+    const message: FromThread = { kind: 'progress', number: ++this.#number, meta: JSON.stringify(meta ?? null) }
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(message.number, { resolve, reject })
+      this.#port.postMessage(message)
+    })
+  }
+
+  #hear(message: ToThread): void {
+    if (message.kind === 'abort') {
+      this.#controller.abort(new TaskAborted(message.code, message.message))
+      return
+    }
+    const waiting = this.#waiting.get(message.number)
+    this.#waiting.delete(message.number)
+    if (message.error === undefined) waiting?.resolve()
+    else waiting?.reject(new Error(message.error))
+  }
+}
