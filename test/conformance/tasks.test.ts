@@ -46,7 +46,8 @@ results = [
     app.send_task('test.add', args=[1, 2], countdown=1),
     app.send_task('test.add', args=[1, 3], eta=now + datetime.timedelta(seconds=1)),
     app.send_task('test.add', args=[1, 4], compression='gzip'),
-    app.send_task('test.add', args=['x' * 500000, 'y'], compression='zlib'),
+    app.send_task('test.add', args=['x' * 1000000, 'y'], compression='zlib'),
+    app.send_task('test.add', args=['\\u4e0a' * 350000, 'y']),
 ]
 values = [r.get(timeout=20) for r in results]
 late = app.send_task('test.add', args=[1, 5], countdown=1, expires=0.5)
@@ -55,8 +56,8 @@ try:
     expired = None
 except Exception as error:
     expired = type(error).__name__
-print(json.dumps([values[:4], len(values[4]), time.time() - started >= 1, expired, late.state]))`)
-      expect(got).toEqual([[2, 3, 4, 5], 500_001, true, 'TaskRevokedError', 'REVOKED'])
+print(json.dumps([values[:4], len(values[4]), len(values[5]), time.time() - started >= 1, expired, late.state]))`)
+      expect(got).toEqual([[2, 3, 4, 5], 1_000_001, 350_001, true, 'TaskRevokedError', 'REVOKED'])
     })
 
     it('agree on failures: type, message, traceback, and tasks that nobody knows', async () => {

@@ -39,6 +39,11 @@ const refused: [string, Spec, RegExp][] = [
   ['no broker', without('broker'), /spec\.broker: Required value/],
   ['a broker without a URL', { ...good, broker: {} }, /exactly one of url .* and urlFrom/],
   ['a password in the URL', { ...good, broker: { url: 'redis://:pw@h:6379/0' } }, /belongs into a Secret/],
+  [
+    'a password for sentinels',
+    { ...good, broker: { url: 'sentinel://:pw@h/0?master_name=m' } },
+    /belongs into a Secret/,
+  ],
   ['a password in the query', { ...good, broker: { url: 'redis://h:6379/0?password=pw' } }, /belongs into a Secret/],
   ['a blank in the URL', { ...good, broker: { url: 'redis://h h:6379/0' } }, /redis:\/\/host:port\/db/],
   ['a blank in the image', { ...good, image: 'a b' }, /should match/],
@@ -118,6 +123,12 @@ describe('the API server', () => {
     expect(await plane.refusal({ name: 'good', spec: celery({ beat: { scheduler: 'Celery' } }) })).toBe('')
     expect(await plane.refusal({ name: 'good', spec: pool({ autoscale: { maxReplicas: 3 } }) })).toBe('')
     expect(await plane.refusal({ name: 'good', spec: schedule({ cron: '0 3 * * *' }) })).toBe('')
+    for (const url of [
+      'sentinel://a:26379,b/0?master_name=m',
+      'redis+cluster://a:7000,b:7001',
+      'rediss://h/0?ssl_cert_reqs=none',
+    ])
+      expect(await plane.refusal({ name: 'good', spec: { ...good, broker: { url } } })).toBe('')
   })
 
   it.each(refused)('refuses %s and says what to do', async (_, spec, message) => {

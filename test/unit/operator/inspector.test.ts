@@ -7,6 +7,7 @@ describe('a broker URL, seen from the operator', () => {
     ['redis://redis:6379/0', 'redis://redis.demo.svc:6379/0'],
     ['redis://:pw@redis:6379/0', 'redis://:pw@redis.demo.svc:6379/0'],
     ['rediss://u:p%40w@cache/2', 'rediss://u:p%40w@cache.demo.svc/2'],
+    ['sentinel://a:1,b.other:2/0?master_name=m', 'sentinel://a.demo.svc:1,b.other:2/0?master_name=m'],
   ])('names the Service of the TaskQueue: %s', (url, seen) => {
     expect(fromNamespace(url, 'demo')).toBe(seen)
   })
