@@ -149,21 +149,17 @@ export function encodeEnvelope(message: OutgoingEnvelope): string {
 
 /** The same for a body that is encoded already. */
 export function encodeEnvelopeBytes(message: Omit<OutgoingEnvelope, 'body'>, body: Buffer): string {
-  return JSON.stringify({
-    body: body.toString('base64'),
-    'content-encoding': 'utf-8',
-    'content-type': 'application/json',
-    headers: message.headers,
-    properties: {
-      ...(message.correlationId === undefined ? {} : { correlation_id: message.correlationId }),
-      ...(message.replyTo === undefined ? {} : { reply_to: message.replyTo }),
-      delivery_mode: message.deliveryMode ?? 2,
-      delivery_info: { exchange: message.exchange, routing_key: message.routingKey },
-      priority: message.priority ?? 0,
-      body_encoding: 'base64',
-      delivery_tag: uuid4(),
-    },
-  })
+  const { correlationId, replyTo, exchange, routingKey, priority = 0, deliveryMode = 2 } = message
+  // Spliced, since it is most of what a publish costs: base64 and UUIDs have nothing to escape.
+  const ids =
+    (correlationId === undefined ? '' : `"correlation_id":${JSON.stringify(correlationId)},`) +
+    (replyTo === undefined ? '' : `"reply_to":${JSON.stringify(replyTo)},`)
+  const info = `{"exchange":${JSON.stringify(exchange)},"routing_key":${JSON.stringify(routingKey)}}`
+  return (
+    `{"body":"${body.toString('base64')}","content-encoding":"utf-8","content-type":"application/json",` +
+    `"headers":${JSON.stringify(message.headers)},"properties":{${ids}"delivery_mode":${deliveryMode},` +
+    `"delivery_info":${info},"priority":${priority},"body_encoding":"base64","delivery_tag":"${uuid4()}"}}`
+  )
 }
 
 function tooLarge(size: string, limits: EnvelopeLimits): MessageError {
