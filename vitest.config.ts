@@ -22,7 +22,7 @@ export default defineConfig({
     projects: [
       tier('unit', 20, undefined),
       tier('integration', 60, 3),
-      tier('conformance', 90, 1),
+      tier('conformance', 90, 2),
       tier('e2e', 120, 1, ['test/e2e/cluster.ts']),
       tier('faults', 300, 1),
     ],

@@ -9,7 +9,7 @@ import { uuid4 } from './protocol/uuid.ts'
 import { RedisStore } from './broker/redis/store.ts'
 import { RedisTransport } from './broker/redis/transport.ts'
 import type { Store } from './broker/store.ts'
-import type { ChordCount, Publication, Transport } from './broker/transport.ts'
+import type { Publication, Transport } from './broker/transport.ts'
 import { Canvas, chainOf, chordOf, groupOf, type SignatureOptions } from './canvas/canvas.ts'
 import type { Plan } from './canvas/dispatch.ts'
 import { publicationOf } from './canvas/publication.ts'
@@ -41,11 +41,6 @@ export interface Task<Args extends readonly unknown[], Result> extends Registere
   s(...args: unknown[]): Canvas<Awaited<Result>>
   /** The same, taking nothing from what comes before it. */
   si(...args: Args): Canvas<Awaited<Result>>
-}
-
-/** What sending needs of a broker. */
-interface Sending extends Pick<Transport, 'publish' | 'publishUnique'> {
-  countChord(count: ChordCount): Promise<void>
 }
 
 /** Runs when a worker starts or stops. */
@@ -188,7 +183,7 @@ export class TaskApp {
     args: readonly unknown[] = [],
     options: SendOptions = {},
   ): Promise<AsyncResult<Result>> {
-    const broker = await this.#broker()
+    const broker = this.settings.eager ? await this.#eagerBroker() : this.transport
     const unique = this.#hold(name, args, options)
     const prepared = this.prepare(name, args, unique ? { ...options, unique: unique.name } : options)
     const { publication, stored } = prepared
@@ -290,9 +285,9 @@ export class TaskApp {
     })
     // A chord counts before the first task of its header can end.
     const ttlSeconds = this.settings.resultTtlSeconds
-    const broker = await this.#broker()
-    for (const count of chordSizes) await broker.countChord({ ...count, ttlSeconds })
-    await broker.publish(publications)
+    const eager = this.settings.eager ? await this.#eagerBroker() : undefined
+    for (const count of chordSizes) await (eager ?? this.store).countChord({ ...count, ttlSeconds })
+    await (eager ?? this.transport).publish(publications)
   }
 
   /** What a unique call holds; undefined for a task that isn't unique. */
@@ -305,17 +300,6 @@ export class TaskApp {
     if (!unique) return undefined
     const key = unique.key ? unique.key(...(args as never[])) : JSON.stringify([args, kwargs ?? {}])
     return { name: `${name}:${createHash('sha256').update(key).digest('hex').slice(0, 32)}`, seconds: unique.seconds }
-  }
-
-  /** Where calls go: the broker, or this process. */
-  async #broker(): Promise<Sending> {
-    if (this.settings.eager) return this.#eagerBroker()
-    const { transport } = this
-    return {
-      publish: (publications) => transport.publish(publications),
-      publishUnique: (publication, hold, ttlMs) => transport.publishUnique(publication, hold, ttlMs),
-      countChord: (count) => this.store.countChord(count),
-    }
   }
 
   #resultSource(): ResultSource | Promise<ResultSource> {

@@ -24,6 +24,7 @@ const PASSES: ReadonlySet<BrokerErrorCode> = new Set([
 
 interface Waiting {
   readonly publications: readonly Publication[]
+  readonly length: number
   readonly deadline: number
   readonly resolve: () => void
   readonly reject: (error: BrokerError) => void
@@ -44,17 +45,19 @@ export class RedisPublisher {
 
   /** Resolves when the broker has the messages. @throws BrokerError within PUBLISH_DEADLINE_MS */
   publish(publications: readonly Publication[]): Promise<void> {
-    return this.#bounded(publications, () => {
-      return new Promise<void>((resolve, reject) => {
-        this.#waiting.push({ publications, deadline: performance.now() + PUBLISH_DEADLINE_MS, resolve, reject })
-        this.#kick()
-      })
+    // One promise a publish, and nothing awaited on its way: this is what bulk senders wait for.
+    return new Promise((resolve, reject) => {
+      const length = this.#hold(publications)
+      const deadline = performance.now() + PUBLISH_DEADLINE_MS
+      this.#waiting.push({ publications, length, deadline, resolve, reject })
+      this.#kick()
     })
   }
 
-  /** Refuses what would be too much to hold. */
-  async #bounded<T>(publications: readonly Publication[], publish: () => Promise<T>): Promise<T> {
-    const length = publications.reduce((sum, { raw }) => sum + raw.length, 0)
+  /** Counts what waits for the broker, and refuses what would be too much. @returns its length @throws BrokerError */
+  #hold(publications: readonly Publication[]): number {
+    let length = 0
+    for (const { raw } of publications) length += raw.length
     // One that is larger than all room is let through alone.
     const full =
       this.#waitingMessages + publications.length > MAX_WAITING ||
@@ -65,12 +68,18 @@ export class RedisPublisher {
     }
     this.#waitingMessages += publications.length
     this.#waitingLength += length
-    try {
-      return await publish()
-    } finally {
-      this.#waitingMessages -= publications.length
-      this.#waitingLength -= length
-    }
+    return length
+  }
+
+  #letGo(messages: number, length: number): void {
+    this.#waitingMessages -= messages
+    this.#waitingLength -= length
+  }
+
+  #settle({ publications, length, resolve, reject }: Waiting, error?: BrokerError): void {
+    this.#letGo(publications.length, length)
+    if (error) reject(error)
+    else resolve()
   }
 
   #kick(): void {
@@ -90,12 +99,12 @@ export class RedisPublisher {
     try {
       await this.#patiently(Math.min(...batch.map((waiting) => waiting.deadline)), () => this.#push(batch))
     } catch (error) {
-      for (const waiting of batch) waiting.reject(error as BrokerError)
+      for (const waiting of batch) this.#settle(waiting, error as BrokerError)
     }
   }
 
   /** Publishes unless another message holds the name; the id of the one that does. @throws BrokerError within PUBLISH_DEADLINE_MS */
-  publishUnique(publication: Publication, { name, id }: UniqueHold, ttlMs: number): Promise<string> {
+  async publishUnique(publication: Publication, { name, id }: UniqueHold, ttlMs: number): Promise<string> {
     const { queue, priority, raw } = publication
     const call: ScriptCall = {
       name: 'publish-unique',
@@ -103,9 +112,12 @@ export class RedisPublisher {
       args: [id, Math.ceil(ttlMs), raw, this.#keys.wake(queue)],
     }
     const deadline = performance.now() + PUBLISH_DEADLINE_MS
-    return this.#bounded([publication], async () =>
-      String(await this.#patiently(deadline, () => runScript(this.#connection.redis, call))),
-    )
+    const length = this.#hold([publication])
+    try {
+      return String(await this.#patiently(deadline, () => runScript(this.#connection.redis, call)))
+    } finally {
+      this.#letGo(1, length)
+    }
   }
 
   /** Tries again what passes until the deadline. @throws BrokerError */
@@ -145,12 +157,14 @@ export class RedisPublisher {
     const refused = [...errors.values()].filter((error) => error !== null)
     // Nothing arrived: whether it may be tried again is for the caller to see.
     if (refused[0] && refused.length === lists.size) throw refused[0]
-    for (const { publications, resolve, reject } of batch) {
-      const error = publications
-        .map(({ queue, priority }) => errors.get(this.#keys.list(queue, priorityStep(priority))))
-        .find((one) => one)
-      if (error) reject(this.#connection.coded(error))
-      else resolve()
+    for (const waiting of batch) {
+      const error =
+        refused.length === 0
+          ? undefined
+          : waiting.publications
+              .map(({ queue, priority }) => errors.get(this.#keys.list(queue, priorityStep(priority))))
+              .find((one) => one)
+      this.#settle(waiting, error ? this.#connection.coded(error) : undefined)
     }
   }
 }
