@@ -45,8 +45,8 @@ export interface RedisTransportOptions {
 }
 
 const CONNECT_MS = 5000
-/** Queues beyond these are found by the poll alone. */
-const MAX_WAITERS = 4
+/** Connections that wait for a push, one a queue; further queues are found by the poll, up to 250 ms later. */
+const MAX_WAITERS = 16
 /** Room for a pool that is made to grow by remote control. */
 const MAX_CONCURRENCY = 1000
 
