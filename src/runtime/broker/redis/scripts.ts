@@ -18,6 +18,8 @@ export const SCRIPT_NAMES = [
   'release-lease',
   'advance-cursor',
   'revive-dead-letter',
+  'claim-run',
+  'take-lost-runs',
   'depth',
   'write-presence',
 ] as const

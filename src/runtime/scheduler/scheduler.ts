@@ -1,0 +1,307 @@
+// Runs functions of this process by triggers: for one service whose work is light and local. Work that must be spread, retried or survive
+// its worker is a task (TaskApp), and schedules of tasks are beat's. Names follow APScheduler's.
+import cluster from 'node:cluster'
+import { EventEmitter } from 'node:events'
+import { systemClock, type Clock, type Timer } from '../clock.ts'
+import { UsageError, asError } from '../errors.ts'
+import { createLog, type Logger } from '../log.ts'
+import { uuid4 } from '../protocol/uuid.ts'
+import { dueSlots } from '../triggers/misfire.ts'
+import type { JobRecord, JobStore, RunRecord } from './job-store.ts'
+import { JobRuns, LEASE_MS, type JobFunction, type SchedulerEvents } from './job-runs.ts'
+import { MemoryJobStore } from './memory-store.ts'
+import { triggerOf, type TriggerSpec } from './triggers.ts'
+
+export interface SchedulerOptions {
+  /** Memory by default: jobs end with the process. */
+  readonly store?: JobStore
+  readonly log?: Logger
+  readonly clock?: Clock
+  readonly random?: () => number
+}
+
+export interface AddJobOptions {
+  /** Names the job; its function's name by default. A job of the same id is replaced, and keeps its next slot when the trigger is the same. */
+  readonly id?: string
+  /** Plain data; kept in the store. */
+  readonly args?: readonly unknown[]
+  /** A slot that is later than this, in seconds, is missed and not run. Default 300. */
+  readonly misfireGraceSeconds?: number
+  /** Of several slots that are due at once only the latest is run. Default true. */
+  readonly coalesce?: boolean
+  /** Runs of this job at once, over all processes of a shared store. Default 1. */
+  readonly maxInstances?: number
+  /** Each run is put off by up to so many seconds. Default 0. */
+  readonly jitterSeconds?: number
+}
+
+/** A job as it is shown. */
+export interface Job {
+  readonly id: string
+  readonly fn: string
+  readonly trigger: TriggerSpec
+  /** Undefined when it is paused or has no slot any more. */
+  readonly nextRunTime: Date | undefined
+  readonly paused: boolean
+}
+
+/** How often a shared store is looked at for what other processes did. */
+const LOOK_MS = 1000
+
+export class Scheduler extends EventEmitter<SchedulerEvents> {
+  readonly #store: JobStore
+  readonly #log: Logger
+  readonly #clock: Clock
+  readonly #runs: JobRuns
+  readonly #functions = new Map<string, JobFunction>()
+  #timer: Timer | undefined
+  #turning: Promise<void> = Promise.resolve()
+  #opened: Promise<void> | undefined
+  #started = false
+  #stopped = false
+
+  constructor(options: SchedulerOptions = {}) {
+    super()
+    this.#store = options.store ?? new MemoryJobStore()
+    this.#log = options.log ?? createLog({ fields: { component: 'scheduler' } })
+    this.#clock = options.clock ?? systemClock
+    const { random = Math.random } = options
+    this.#runs = new JobRuns({ store: this.#store, log: this.#log, clock: this.#clock, random, emitter: this })
+  }
+
+  /** Names a function, so that jobs in a store find it after a restart. @throws UsageError `FunctionTwice` */
+  register(name: string, fn: JobFunction): void {
+    const known = this.#functions.get(name)
+    if (known !== undefined && known !== fn)
+      throw new UsageError('FunctionTwice', `two functions are registered as ${name}: the second would hide the first`)
+    this.#functions.set(name, fn)
+  }
+
+  /**
+   * Adds a job.
+   * @param fn a function, or the name of one that is registered
+   * @throws UsageError `FunctionNotRegistered`, `OptionInvalid`
+   */
+  async addJob(fn: JobFunction | string, trigger: TriggerSpec, options: AddJobOptions = {}): Promise<Job> {
+    const name = this.#nameOf(fn, options.id)
+    checkOptions(options)
+    await this.#open()
+    const id = options.id ?? name
+    const before = await this.#store.get(id)
+    const same = before && JSON.stringify(before.trigger) === JSON.stringify(trigger)
+    const record: JobRecord = {
+      id,
+      fn: name,
+      args: options.args ?? [],
+      trigger,
+      misfireGraceSeconds: options.misfireGraceSeconds ?? 300,
+      coalesce: options.coalesce ?? true,
+      maxInstances: options.maxInstances ?? 1,
+      jitterSeconds: options.jitterSeconds ?? 0,
+      paused: before?.paused ?? false,
+      // What came due while no process ran is still owed.
+      nextRunAt: same ? before.nextRunAt : (triggerOf(trigger).next(this.#clock.now()) ?? null),
+    }
+    await this.#store.put(record)
+    this.#wake()
+    return shown(record)
+  }
+
+  /** All jobs, the next one first. */
+  async getJobs(): Promise<Job[]> {
+    await this.#open()
+    const jobs = (await this.#store.list()).map(shown)
+    const at = (job: Job): number => job.nextRunTime?.getTime() ?? Infinity
+    return jobs.toSorted((a, b) => at(a) - at(b))
+  }
+
+  async getJob(id: string): Promise<Job | undefined> {
+    await this.#open()
+    const record = await this.#store.get(id)
+    return record && shown(record)
+  }
+
+  /** Its slots pass unnoticed until it is resumed. @throws UsageError `JobUnknown` */
+  async pauseJob(id: string): Promise<Job> {
+    return this.#change(id, (job) => ({ ...job, paused: true }))
+  }
+
+  /** From its next slot on. @throws UsageError `JobUnknown` */
+  async resumeJob(id: string): Promise<Job> {
+    return this.#change(id, (job) => ({ ...job, paused: false, nextRunAt: this.#nextOf(job.trigger) }))
+  }
+
+  /** Another trigger. @throws UsageError `JobUnknown` */
+  async rescheduleJob(id: string, trigger: TriggerSpec): Promise<Job> {
+    return this.#change(id, (job) => ({ ...job, trigger, nextRunAt: this.#nextOf(trigger) }))
+  }
+
+  /** @throws UsageError `JobUnknown` */
+  async removeJob(id: string): Promise<void> {
+    await this.#open()
+    if (!(await this.#store.remove(id))) throw unknownJob(id)
+  }
+
+  /** Begins to run jobs. */
+  async start(): Promise<void> {
+    if (this.#started) return
+    this.#started = true
+    await this.#open()
+    this.#warnAlone()
+    this.#runs.keepLeases()
+    this.#schedule(0)
+  }
+
+  /**
+   * Ends. Runs that are under way may end, or, with `wait: false`, are told by their signal and not waited for; what is not finished
+   * then is run again by another process of a shared store.
+   */
+  async shutdown({ wait = true }: { readonly wait?: boolean } = {}): Promise<void> {
+    this.#stopped = true
+    this.#timer?.cancel()
+    await this.#turning
+    await this.#runs.end(wait)
+    if (this.#opened) await this.#store.close()
+    this.#opened = undefined
+  }
+
+  #open(): Promise<void> {
+    return (this.#opened ??= this.#store.open())
+  }
+
+  #nameOf(fn: JobFunction | string, id: string | undefined): string {
+    if (typeof fn === 'string') {
+      if (this.#functions.has(fn)) return fn
+      throw new UsageError(
+        'FunctionNotRegistered',
+        `no function is registered as ${fn}: call register(${JSON.stringify(fn)}, ...) first`,
+      )
+    }
+    for (const [name, known] of this.#functions) if (known === fn) return name
+    const name = id ?? fn.name
+    if (this.#store.persistent)
+      throw new UsageError(
+        'FunctionNotRegistered',
+        `jobs in this store outlive the process, so their functions need names: register(${JSON.stringify(name || 'my-job')}, fn), and add the job by that name`,
+      )
+    if (name === '')
+      throw new UsageError('OptionMissing', 'a function without a name needs an id: addJob(fn, trigger, { id })')
+    this.register(name, fn)
+    return name
+  }
+
+  #nextOf(trigger: TriggerSpec): number | null {
+    return triggerOf(trigger).next(this.#clock.now()) ?? null
+  }
+
+  async #change(id: string, change: (job: JobRecord) => JobRecord): Promise<Job> {
+    await this.#open()
+    const job = await this.#store.get(id)
+    if (!job) throw unknownJob(id)
+    const changed = change(job)
+    await this.#store.put(changed)
+    this.#wake()
+    return shown(changed)
+  }
+
+  #wake(): void {
+    if (!this.#started || this.#stopped) return
+    this.#timer?.cancel()
+    this.#schedule(0)
+  }
+
+  #schedule(milliseconds: number): void {
+    if (this.#stopped) return
+    this.#timer = this.#clock.after(milliseconds, () => {
+      this.#turning = this.#turn().then(
+        (wait) => this.#schedule(wait),
+        (error: unknown) => {
+          this.#log.error(
+            { event: 'scheduler-trouble', error: asError(error) },
+            'the store of jobs failed; trying again',
+          )
+          this.#schedule(LOOK_MS)
+        },
+      )
+    })
+  }
+
+  /** Runs what is due. @returns milliseconds until something may be again */
+  async #turn(): Promise<number> {
+    const now = this.#clock.now()
+    for (const run of await this.#store.takeLost(now, now + LEASE_MS)) await this.#takeOver(run, now)
+    let next = Infinity
+    for (const job of await this.#store.list()) {
+      if (job.paused || job.nextRunAt === null) continue
+      const coming = job.nextRunAt > now ? job.nextRunAt : await this.#fire(job, job.nextRunAt, now)
+      next = Math.min(next, coming ?? Infinity)
+    }
+    const wait = Math.max(0, next - this.#clock.now())
+    return this.#store.shared ? Math.min(wait, LOOK_MS) : Math.min(wait, 0x7fff_ffff)
+  }
+
+  /** Claims the slots of a job that are due, and runs them. @returns its next slot */
+  async #fire(job: JobRecord, expected: number, now: number): Promise<number | null> {
+    const trigger = triggerOf(job.trigger)
+    const catchUp = job.coalesce ? 'Last' : 'All'
+    const due = dueSlots({ trigger, catchUp, misfireGraceSeconds: job.misfireGraceSeconds }, expected - 1, now)
+    const next = trigger.next(due.last ?? now) ?? null
+    const leaseUntil = now + LEASE_MS
+    const runs = due.run.map((slot): RunRecord => ({ id: uuid4(), jobId: job.id, slot, leaseUntil }))
+    const ours = await this.#store.claim(job.id, expected, next, runs, job.maxInstances)
+    // Another process has it; what it did is seen at the next look.
+    if (ours === undefined) return now + LOOK_MS
+    for (const slot of due.missed) this.#runs.miss(job.id, slot, `it came due ${Math.round((now - slot) / 1000)} s ago`)
+    runs.forEach((run, i) => {
+      if (i < ours) this.#runs.begin(job, run, this.#functions.get(job.fn))
+      else this.#runs.tooMany(job.id, run.slot)
+    })
+    return next
+  }
+
+  /** A run whose process was lost: by the misfire rule, and never without a word. */
+  async #takeOver(run: RunRecord, now: number): Promise<void> {
+    const job = await this.#store.get(run.jobId)
+    const lateSeconds = (now - run.slot) / 1000
+    if (job && lateSeconds <= job.misfireGraceSeconds) {
+      this.#log.warn(
+        { event: 'job-taken-over', job: run.jobId },
+        'the process that ran this slot was lost; it runs again',
+      )
+      this.#runs.begin(job, run, this.#functions.get(job.fn))
+      return
+    }
+    await this.#store.finish(run)
+    this.#runs.miss(
+      run.jobId,
+      run.slot,
+      job ? 'the process that ran it was lost, and it is too late to run it again' : 'the job is gone',
+    )
+  }
+
+  #warnAlone(): void {
+    const several = cluster.isWorker || process.env['NODE_APP_INSTANCE'] !== undefined
+    if (this.#store.shared || !several) return
+    const text =
+      'this process is one of several, and each runs every job: give the Scheduler a store that they share, SqliteJobStore or RedisJobStore'
+    this.#log.warn({ event: 'scheduler-not-alone' }, text)
+    process.emitWarning(text, 'TaskQueueWarning')
+  }
+}
+
+function shown({ id, fn, trigger, nextRunAt, paused }: JobRecord): Job {
+  return { id, fn, trigger, paused, nextRunTime: paused || nextRunAt === null ? undefined : new Date(nextRunAt) }
+}
+
+function unknownJob(id: string): UsageError {
+  return new UsageError('JobUnknown', `there is no job ${JSON.stringify(id)}`)
+}
+
+function checkOptions({ misfireGraceSeconds = 0, maxInstances = 1, jitterSeconds = 0 }: AddJobOptions): void {
+  const fits = misfireGraceSeconds >= 0 && jitterSeconds >= 0 && Number.isInteger(maxInstances) && maxInstances >= 1
+  if (!fits)
+    throw new UsageError(
+      'OptionInvalid',
+      'misfireGraceSeconds and jitterSeconds are 0 or more, maxInstances is a whole number of 1 or more',
+    )
+}

@@ -1,0 +1,131 @@
+// Jobs in a SQLite file, by Node's own driver: they outlive the process, and the processes of one machine share them.
+import type { DatabaseSync } from 'node:sqlite'
+import type { JobRecord, JobStore, RunRecord } from './job-store.ts'
+
+/** How long a statement waits for another process's. Milliseconds. */
+const BUSY_MS = 5000
+
+const SCHEMA = `
+CREATE TABLE IF NOT EXISTS jobs (id TEXT PRIMARY KEY, next_run_at INTEGER, paused INTEGER NOT NULL, record TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS runs (id TEXT PRIMARY KEY, job_id TEXT NOT NULL, slot INTEGER NOT NULL, lease_until INTEGER NOT NULL) STRICT;
+`
+
+export class SqliteJobStore implements JobStore {
+  readonly persistent = true
+  readonly shared = true
+  readonly #path: string
+  #database: DatabaseSync | undefined
+
+  /** @param path the file; it is made when it isn't there. Not on a network file system: SQLite's locks don't hold there. */
+  constructor(path: string) {
+    this.#path = path
+  }
+
+  async open(): Promise<void> {
+    // Loaded when it is used: Node warns that it is new.
+    const { DatabaseSync } = await import('node:sqlite')
+    const database = new DatabaseSync(this.#path, { timeout: BUSY_MS })
+    database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; ${SCHEMA}`)
+    this.#database = database
+  }
+
+  close(): Promise<void> {
+    this.#database?.close()
+    this.#database = undefined
+    return Promise.resolve()
+  }
+
+  list(): Promise<JobRecord[]> {
+    return Promise.resolve(this.#db.prepare('SELECT record, next_run_at, paused FROM jobs').all().map(jobOf))
+  }
+
+  get(id: string): Promise<JobRecord | undefined> {
+    const row = this.#db.prepare('SELECT record, next_run_at, paused FROM jobs WHERE id = ?').get(id)
+    return Promise.resolve(row && jobOf(row))
+  }
+
+  put(job: JobRecord): Promise<void> {
+    const { nextRunAt, paused, ...record } = job
+    this.#db
+      .prepare('INSERT OR REPLACE INTO jobs (id, next_run_at, paused, record) VALUES (?, ?, ?, ?)')
+      .run(job.id, nextRunAt, paused ? 1 : 0, JSON.stringify(record))
+    return Promise.resolve()
+  }
+
+  remove(id: string): Promise<boolean> {
+    return Promise.resolve(this.#db.prepare('DELETE FROM jobs WHERE id = ?').run(id).changes > 0)
+  }
+
+  claim(
+    id: string,
+    expected: number,
+    next: number | null,
+    runs: readonly RunRecord[],
+    maxInstances: number,
+  ): Promise<number | undefined> {
+    return Promise.resolve(
+      this.#atomically(() => {
+        const moved = this.#db
+          .prepare('UPDATE jobs SET next_run_at = ? WHERE id = ? AND next_run_at = ? AND paused = 0')
+          .run(next, id, expected)
+        if (moved.changes === 0) return undefined
+        const active = this.#db.prepare('SELECT count(*) AS n FROM runs WHERE job_id = ?').get(id)
+        const ours = runs.slice(0, Math.max(0, maxInstances - Number(active?.['n'] ?? 0)))
+        const insert = this.#db.prepare('INSERT INTO runs (id, job_id, slot, lease_until) VALUES (?, ?, ?, ?)')
+        for (const run of ours) insert.run(run.id, run.jobId, run.slot, run.leaseUntil)
+        return ours.length
+      }),
+    )
+  }
+
+  renew(runIds: readonly string[], leaseUntil: number): Promise<void> {
+    const update = this.#db.prepare('UPDATE runs SET lease_until = ? WHERE id = ?')
+    this.#atomically(() => {
+      for (const id of runIds) update.run(leaseUntil, id)
+    })
+    return Promise.resolve()
+  }
+
+  finish({ id }: RunRecord): Promise<void> {
+    this.#db.prepare('DELETE FROM runs WHERE id = ?').run(id)
+    return Promise.resolve()
+  }
+
+  takeLost(now: number, leaseUntil: number): Promise<RunRecord[]> {
+    const rows = this.#db
+      .prepare('UPDATE runs SET lease_until = ? WHERE lease_until <= ? RETURNING id, job_id, slot, lease_until')
+      .all(leaseUntil, now)
+    return Promise.resolve(
+      rows.map((row) => ({
+        id: String(row['id']),
+        jobId: String(row['job_id']),
+        slot: Number(row['slot']),
+        leaseUntil: Number(row['lease_until']),
+      })),
+    )
+  }
+
+  get #db(): DatabaseSync {
+    if (!this.#database) throw new Error('the store is not open')
+    return this.#database
+  }
+
+  /** Takes the write lock first: two that read and then write would both be refused. */
+  #atomically<T>(run: () => T): T {
+    this.#db.exec('BEGIN IMMEDIATE')
+    try {
+      const result = run()
+      this.#db.exec('COMMIT')
+      return result
+    } catch (error) {
+      this.#db.exec('ROLLBACK')
+      throw error
+    }
+  }
+}
+
+function jobOf(row: Record<string, unknown>): JobRecord {
+  const record = JSON.parse(String(row['record'])) as Omit<JobRecord, 'nextRunAt' | 'paused'>
+  const next = row['next_run_at']
+  return { ...record, nextRunAt: next === null ? null : Number(next), paused: row['paused'] === 1 }
+}
