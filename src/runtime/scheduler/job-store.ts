@@ -19,6 +19,9 @@ export interface JobRecord {
   readonly nextRunAt: number | null
 }
 
+/** What may change of a job. */
+export type JobChange = Partial<Pick<JobRecord, 'paused' | 'trigger' | 'nextRunAt'>>
+
 /** One run of a slot, from its claim to its end. */
 export interface RunRecord {
   readonly id: string
@@ -37,8 +40,13 @@ export interface JobStore {
   close(): Promise<void>
   list(): Promise<JobRecord[]>
   get(id: string): Promise<JobRecord | undefined>
-  /** Adds a job, or puts it in the place of the one with its id. */
-  put(job: JobRecord): Promise<void>
+  /**
+   * Adds a job, or puts it in the place of the one with its id, whose next slot stays while the trigger is the same, and which stays
+   * paused. One step: other processes add it as well, and move its next slot on.
+   */
+  add(job: JobRecord): Promise<void>
+  /** Changes what is given of a job, and nothing else. False when there is none. */
+  change(id: string, change: JobChange): Promise<boolean>
   /** False when there is none. */
   remove(id: string): Promise<boolean>
   /**

@@ -1,5 +1,5 @@
 // Jobs in this process: gone with it. Right for work that a restart may forget.
-import type { JobRecord, JobStore, RunRecord } from './job-store.ts'
+import type { JobChange, JobRecord, JobStore, RunRecord } from './job-store.ts'
 
 export class MemoryJobStore implements JobStore {
   readonly persistent = false
@@ -23,9 +23,18 @@ export class MemoryJobStore implements JobStore {
     return Promise.resolve(this.#jobs.get(id))
   }
 
-  put(job: JobRecord): Promise<void> {
-    this.#jobs.set(job.id, job)
+  add(job: JobRecord): Promise<void> {
+    const before = this.#jobs.get(job.id)
+    const same = before && JSON.stringify(before.trigger) === JSON.stringify(job.trigger)
+    const nextRunAt = same ? before.nextRunAt : job.nextRunAt
+    this.#jobs.set(job.id, { ...job, nextRunAt, paused: before?.paused ?? job.paused })
     return Promise.resolve()
+  }
+
+  change(id: string, change: JobChange): Promise<boolean> {
+    const job = this.#jobs.get(id)
+    if (job) this.#jobs.set(id, { ...job, ...change })
+    return Promise.resolve(job !== undefined)
   }
 
   remove(id: string): Promise<boolean> {

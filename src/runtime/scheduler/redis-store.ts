@@ -3,7 +3,7 @@ import { effectivePrefix } from '../broker/redis/connection-options.ts'
 import { RedisConnection } from '../broker/redis/connection.ts'
 import { runScript, type ScriptCall } from '../broker/redis/scripts.ts'
 import { parseBrokerUrl } from '../broker/redis/url.ts'
-import type { JobRecord, JobStore, RunRecord } from './job-store.ts'
+import type { JobChange, JobRecord, JobStore, RunRecord } from './job-store.ts'
 
 export interface RedisJobStoreOptions {
   /** As TASKQUEUE_BROKER_URL; see docs/brokers.md. */
@@ -20,7 +20,7 @@ export class RedisJobStore implements JobStore {
   readonly persistent = true
   readonly shared = true
   readonly #options: Required<RedisJobStoreOptions>
-  readonly #keys: Readonly<Record<'jobs' | 'next' | 'paused' | 'runs' | 'claims', string>>
+  readonly #keys: Readonly<Record<'jobs' | 'triggers' | 'next' | 'paused' | 'runs' | 'claims', string>>
   readonly #base: string
   #connection: RedisConnection | undefined
 
@@ -32,6 +32,7 @@ export class RedisJobStore implements JobStore {
     this.#base = base
     this.#keys = {
       jobs: `${base}jobs`,
+      triggers: `${base}triggers`,
       next: `${base}next`,
       paused: `${base}paused`,
       runs: `${base}runs`,
@@ -53,47 +54,57 @@ export class RedisJobStore implements JobStore {
   }
 
   async list(): Promise<JobRecord[]> {
-    const { jobs, next, paused } = this.#keys
+    const { jobs, triggers, next, paused } = this.#keys
     return this.#run(async (redis) => {
-      const [records, slots, stopped] = await Promise.all([
+      const [records, kept, slots, stopped] = await Promise.all([
         redis.hgetall(jobs),
+        redis.hgetall(triggers),
         redis.hgetall(next),
         redis.smembers(paused),
       ])
       const pausedIds = new Set(stopped)
-      return Object.entries(records).map(([id, json]) => jobOf(json, slots[id], pausedIds.has(id)))
+      return Object.entries(records).flatMap(([id, json]) => jobOf(json, kept[id], slots[id], pausedIds.has(id)) ?? [])
     })
   }
 
   async get(id: string): Promise<JobRecord | undefined> {
-    const { jobs, next, paused } = this.#keys
+    const { jobs, triggers, next, paused } = this.#keys
     return this.#run(async (redis) => {
-      const [json, slot, stopped] = await Promise.all([
+      const [json, trigger, slot, stopped] = await Promise.all([
         redis.hget(jobs, id),
+        redis.hget(triggers, id),
         redis.hget(next, id),
         redis.sismember(paused, id),
       ])
-      return json === null ? undefined : jobOf(json, slot ?? '', stopped === 1)
+      return json === null ? undefined : jobOf(json, trigger ?? undefined, slot ?? undefined, stopped === 1)
     })
   }
 
-  async put({ nextRunAt, paused, ...record }: JobRecord): Promise<void> {
+  async add({ nextRunAt, paused, trigger, ...record }: JobRecord): Promise<void> {
     const keys = this.#keys
-    await this.#run(async (redis) => {
-      const steps = redis
-        .multi()
-        .hset(keys.jobs, record.id, JSON.stringify(record))
-        .hset(keys.next, record.id, nextRunAt ?? '')
-      if (paused) steps.sadd(keys.paused, record.id)
-      else steps.srem(keys.paused, record.id)
+    const args = [record.id, JSON.stringify(record), JSON.stringify(trigger), nextRunAt ?? '']
+    await this.#script({ name: 'add-job', keys: [keys.jobs, keys.triggers, keys.next], args })
+    if (paused) await this.#run((redis) => redis.sadd(keys.paused, record.id))
+  }
+
+  async change(id: string, { paused, trigger, nextRunAt }: JobChange): Promise<boolean> {
+    const keys = this.#keys
+    return this.#run(async (redis) => {
+      if ((await redis.hexists(keys.jobs, id)) === 0) return false
+      const steps = redis.multi()
+      if (trigger !== undefined) steps.hset(keys.triggers, id, JSON.stringify(trigger))
+      if (nextRunAt !== undefined) steps.hset(keys.next, id, nextRunAt ?? '')
+      if (paused === true) steps.sadd(keys.paused, id)
+      if (paused === false) steps.srem(keys.paused, id)
       for (const [error] of (await steps.exec()) ?? []) if (error) throw error
+      return true
     })
   }
 
   async remove(id: string): Promise<boolean> {
-    const { jobs, next, paused } = this.#keys
+    const { jobs, triggers, next, paused } = this.#keys
     return this.#run(async (redis) => {
-      const replies = await redis.multi().hdel(jobs, id).hdel(next, id).srem(paused, id).exec()
+      const replies = await redis.multi().hdel(jobs, id).hdel(triggers, id).hdel(next, id).srem(paused, id).exec()
       return replies?.[0]?.[1] === 1
     })
   }
@@ -158,7 +169,15 @@ export class RedisJobStore implements JobStore {
   }
 }
 
-function jobOf(json: string, slot: string | undefined, paused: boolean): JobRecord {
-  const record = JSON.parse(json) as Omit<JobRecord, 'nextRunAt' | 'paused'>
-  return { ...record, nextRunAt: slot === undefined || slot === '' ? null : Number(slot), paused }
+/** Undefined for one that is being removed. */
+function jobOf(
+  json: string,
+  trigger: string | undefined,
+  slot: string | undefined,
+  paused: boolean,
+): JobRecord | undefined {
+  if (trigger === undefined) return undefined
+  const record = JSON.parse(json) as Omit<JobRecord, 'nextRunAt' | 'paused' | 'trigger'>
+  const kept = JSON.parse(trigger) as JobRecord['trigger']
+  return { ...record, trigger: kept, nextRunAt: slot === undefined || slot === '' ? null : Number(slot), paused }
 }

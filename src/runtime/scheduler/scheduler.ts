@@ -7,7 +7,7 @@ import { UsageError, asError } from '../errors.ts'
 import { createLog, type Logger } from '../log.ts'
 import { uuid4 } from '../protocol/uuid.ts'
 import { dueSlots } from '../triggers/misfire.ts'
-import type { JobRecord, JobStore, RunRecord } from './job-store.ts'
+import type { JobChange, JobRecord, JobStore, RunRecord } from './job-store.ts'
 import { JobRuns, LEASE_MS, type JobFunction, type SchedulerEvents } from './job-runs.ts'
 import { MemoryJobStore } from './memory-store.ts'
 import { triggerOf, type TriggerSpec } from './triggers.ts'
@@ -87,9 +87,7 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
     checkOptions(options)
     await this.#open()
     const id = options.id ?? name
-    const before = await this.#store.get(id)
-    const same = before && JSON.stringify(before.trigger) === JSON.stringify(trigger)
-    const record: JobRecord = {
+    await this.#store.add({
       id,
       fn: name,
       args: options.args ?? [],
@@ -98,13 +96,11 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
       coalesce: options.coalesce ?? true,
       maxInstances: options.maxInstances ?? 1,
       jitterSeconds: options.jitterSeconds ?? 0,
-      paused: before?.paused ?? false,
-      // What came due while no process ran is still owed.
-      nextRunAt: same ? before.nextRunAt : (triggerOf(trigger).next(this.#clock.now()) ?? null),
-    }
-    await this.#store.put(record)
-    this.#wake()
-    return shown(record)
+      paused: false,
+      // Of a job that is there already its own is kept: what came due while no process ran is still owed.
+      nextRunAt: this.#nextOf(trigger),
+    })
+    return this.#shown(id)
   }
 
   /** All jobs, the next one first. */
@@ -123,17 +119,18 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
 
   /** Its slots pass unnoticed until it is resumed. @throws UsageError `JobUnknown` */
   async pauseJob(id: string): Promise<Job> {
-    return this.#change(id, (job) => ({ ...job, paused: true }))
+    return this.#change(id, { paused: true })
   }
 
   /** From its next slot on. @throws UsageError `JobUnknown` */
   async resumeJob(id: string): Promise<Job> {
-    return this.#change(id, (job) => ({ ...job, paused: false, nextRunAt: this.#nextOf(job.trigger) }))
+    const job = await this.#known(id)
+    return this.#change(id, { paused: false, nextRunAt: this.#nextOf(job.trigger) })
   }
 
   /** Another trigger. @throws UsageError `JobUnknown` */
   async rescheduleJob(id: string, trigger: TriggerSpec): Promise<Job> {
-    return this.#change(id, (job) => ({ ...job, trigger, nextRunAt: this.#nextOf(trigger) }))
+    return this.#change(id, { trigger, nextRunAt: this.#nextOf(trigger) })
   }
 
   /** @throws UsageError `JobUnknown` */
@@ -145,8 +142,8 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
   /** Begins to run jobs. */
   async start(): Promise<void> {
     if (this.#started) return
-    this.#started = true
     await this.#open()
+    this.#started = true
     this.#warnAlone()
     this.#runs.keepLeases()
     this.#schedule(0)
@@ -194,14 +191,23 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
     return triggerOf(trigger).next(this.#clock.now()) ?? null
   }
 
-  async #change(id: string, change: (job: JobRecord) => JobRecord): Promise<Job> {
+  async #change(id: string, change: JobChange): Promise<Job> {
+    await this.#open()
+    if (!(await this.#store.change(id, change))) throw unknownJob(id)
+    return this.#shown(id)
+  }
+
+  /** After a change of a job: it may be due sooner. */
+  async #shown(id: string): Promise<Job> {
+    this.#wake()
+    return shown(await this.#known(id))
+  }
+
+  async #known(id: string): Promise<JobRecord> {
     await this.#open()
     const job = await this.#store.get(id)
     if (!job) throw unknownJob(id)
-    const changed = change(job)
-    await this.#store.put(changed)
-    this.#wake()
-    return shown(changed)
+    return job
   }
 
   #wake(): void {
@@ -233,11 +239,24 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
     let next = Infinity
     for (const job of await this.#store.list()) {
       if (job.paused || job.nextRunAt === null) continue
-      const coming = job.nextRunAt > now ? job.nextRunAt : await this.#fire(job, job.nextRunAt, now)
-      next = Math.min(next, coming ?? Infinity)
+      if (job.nextRunAt > now) next = Math.min(next, job.nextRunAt)
+      else next = Math.min(next, (await this.#fireAlone(job, job.nextRunAt, now)) ?? Infinity)
     }
     const wait = Math.max(0, next - this.#clock.now())
     return this.#store.shared ? Math.min(wait, LOOK_MS) : Math.min(wait, 0x7fff_ffff)
+  }
+
+  /** A job that can't be fired, since its record is damaged, costs no other its slot. */
+  async #fireAlone(job: JobRecord, expected: number, now: number): Promise<number | null> {
+    try {
+      return await this.#fire(job, expected, now)
+    } catch (error) {
+      this.#log.error(
+        { event: 'scheduler-trouble', job: job.id, error: asError(error) },
+        `job ${job.id} can't be fired`,
+      )
+      return now + LOOK_MS
+    }
   }
 
   /** Claims the slots of a job that are due, and runs them. @returns its next slot */

@@ -1,12 +1,12 @@
 // Jobs in a SQLite file, by Node's own driver: they outlive the process, and the processes of one machine share them.
 import type { DatabaseSync } from 'node:sqlite'
-import type { JobRecord, JobStore, RunRecord } from './job-store.ts'
+import type { JobChange, JobRecord, JobStore, RunRecord } from './job-store.ts'
 
 /** How long a statement waits for another process's. Milliseconds. */
 const BUSY_MS = 5000
 
 const SCHEMA = `
-CREATE TABLE IF NOT EXISTS jobs (id TEXT PRIMARY KEY, next_run_at INTEGER, paused INTEGER NOT NULL, record TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS jobs (id TEXT PRIMARY KEY, next_run_at INTEGER, paused INTEGER NOT NULL, trigger TEXT NOT NULL, record TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS runs (id TEXT PRIMARY KEY, job_id TEXT NOT NULL, slot INTEGER NOT NULL, lease_until INTEGER NOT NULL) STRICT;
 `
 
@@ -36,20 +36,33 @@ export class SqliteJobStore implements JobStore {
   }
 
   list(): Promise<JobRecord[]> {
-    return Promise.resolve(this.#db.prepare('SELECT record, next_run_at, paused FROM jobs').all().map(jobOf))
+    return Promise.resolve(this.#db.prepare('SELECT record, trigger, next_run_at, paused FROM jobs').all().map(jobOf))
   }
 
   get(id: string): Promise<JobRecord | undefined> {
-    const row = this.#db.prepare('SELECT record, next_run_at, paused FROM jobs WHERE id = ?').get(id)
+    const row = this.#db.prepare('SELECT record, trigger, next_run_at, paused FROM jobs WHERE id = ?').get(id)
     return Promise.resolve(row && jobOf(row))
   }
 
-  put(job: JobRecord): Promise<void> {
-    const { nextRunAt, paused, ...record } = job
+  add({ nextRunAt, paused, trigger, ...record }: JobRecord): Promise<void> {
     this.#db
-      .prepare('INSERT OR REPLACE INTO jobs (id, next_run_at, paused, record) VALUES (?, ?, ?, ?)')
-      .run(job.id, nextRunAt, paused ? 1 : 0, JSON.stringify(record))
+      .prepare(
+        `INSERT INTO jobs (id, next_run_at, paused, trigger, record) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT (id) DO UPDATE SET record = excluded.record, trigger = excluded.trigger,
+           next_run_at = CASE WHEN jobs.trigger = excluded.trigger THEN jobs.next_run_at ELSE excluded.next_run_at END`,
+      )
+      .run(record.id, nextRunAt, paused ? 1 : 0, JSON.stringify(trigger), JSON.stringify(record))
     return Promise.resolve()
+  }
+
+  change(id: string, { paused, trigger, nextRunAt }: JobChange): Promise<boolean> {
+    const set: [string, string | number | null][] = []
+    if (paused !== undefined) set.push(['paused', paused ? 1 : 0])
+    if (trigger !== undefined) set.push(['trigger', JSON.stringify(trigger)])
+    if (nextRunAt !== undefined) set.push(['next_run_at', nextRunAt])
+    const columns = set.map(([column]) => `${column} = ?`).join(', ')
+    const update = this.#db.prepare(`UPDATE jobs SET ${columns} WHERE id = ?`)
+    return Promise.resolve(update.run(...set.map(([, value]) => value), id).changes > 0)
   }
 
   remove(id: string): Promise<boolean> {
@@ -125,7 +138,12 @@ export class SqliteJobStore implements JobStore {
 }
 
 function jobOf(row: Record<string, unknown>): JobRecord {
-  const record = JSON.parse(String(row['record'])) as Omit<JobRecord, 'nextRunAt' | 'paused'>
+  const record = JSON.parse(String(row['record'])) as Omit<JobRecord, 'nextRunAt' | 'paused' | 'trigger'>
   const next = row['next_run_at']
-  return { ...record, nextRunAt: next === null ? null : Number(next), paused: row['paused'] === 1 }
+  return {
+    ...record,
+    trigger: JSON.parse(String(row['trigger'])) as JobRecord['trigger'],
+    nextRunAt: next === null ? null : Number(next),
+    paused: row['paused'] === 1,
+  }
 }

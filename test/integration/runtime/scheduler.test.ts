@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { RedisJobStore } from '../../../src/runtime/scheduler/redis-store.ts'
+import { every } from '../../../src/runtime/scheduler/triggers.ts'
 import { tied } from '../../../deploy/local/command.ts'
 import { startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
 import { until } from '../../fixtures/until.ts'
@@ -97,6 +99,48 @@ describe('several processes', () => {
     serve(ledger, { ...env, RUN_MS: '20' })
     await until('another has run the slot', () => ended(ledger).some(({ tag }) => tag === slot), 40)
     expect(begun(ledger, slot)).toHaveLength(2)
+  })
+})
+
+describe('a store in Redis', () => {
+  it('keeps jobs, their changes, and whose slot it is', async () => {
+    const [one, two] = [new RedisJobStore({ url: redis.url }), new RedisJobStore({ url: redis.url })]
+    await Promise.all([one.open(), two.open()])
+    try {
+      const job = {
+        id: 'j',
+        fn: 'f',
+        args: [1, 'ä'],
+        trigger: every(10),
+        misfireGraceSeconds: 300,
+        coalesce: true,
+        maxInstances: 2,
+        jitterSeconds: 0,
+        paused: false,
+        nextRunAt: 10_000,
+      }
+      await one.add(job)
+      expect(await two.get('j')).toEqual(job)
+      const runs = ['a', 'b', 'c'].map((id) => ({ id, jobId: 'j', slot: 10_000, leaseUntil: 5000 }))
+      expect(await one.claim('j', 10_000, 20_000, runs, 2)).toBe(2)
+      expect(await two.claim('j', 10_000, 20_000, runs, 2)).toBeUndefined()
+      await two.add({ ...job, nextRunAt: 10_000 })
+      expect((await one.list()).map(({ nextRunAt }) => nextRunAt)).toEqual([20_000])
+      expect((await two.takeLost(6000, 9000)).map(({ id }) => id).sort()).toEqual(['a', 'b'])
+      expect(await one.takeLost(6000, 9000)).toEqual([])
+      await two.finish({ id: 'a', jobId: 'j', slot: 10_000, leaseUntil: 9000 })
+      expect(await one.claim('j', 20_000, null, [{ id: 'd', jobId: 'j', slot: 20_000, leaseUntil: 9000 }], 2)).toBe(1)
+      expect(await one.change('j', { paused: true, trigger: every(30), nextRunAt: 30_000 })).toBe(true)
+      expect(await two.get('j')).toMatchObject({ paused: true, trigger: every(30), nextRunAt: 30_000 })
+      expect(await two.claim('j', 30_000, 60_000, [], 2)).toBeUndefined()
+      expect([await one.remove('j'), await one.remove('j'), await one.change('j', { paused: false })]).toEqual([
+        true,
+        false,
+        false,
+      ])
+    } finally {
+      await Promise.all([one.close(), two.close()])
+    }
   })
 })
 

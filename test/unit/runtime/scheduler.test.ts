@@ -134,6 +134,20 @@ describe.each(stores)('a Scheduler on %s', (_name, makeStore) => {
     await expect(scheduler.removeJob('note')).rejects.toMatchObject({ code: 'JobUnknown' })
   })
 
+  it('keeps the next slot, and the pause, of a job that is added again', async () => {
+    const { clock, scheduler } = scene(makeStore())
+    scheduler.register('note', () => undefined)
+    await scheduler.addJob('note', every(10))
+    await scheduler.start()
+    await clock.advance(10_000)
+    const again = await scheduler.addJob('note', every(10), { misfireGraceSeconds: 5 })
+    expect(again.nextRunTime?.getTime()).toBe(START + 20_000)
+    await scheduler.pauseJob('note')
+    expect((await scheduler.addJob('note', every(10))).paused).toBe(true)
+    expect((await scheduler.addJob('note', every(30))).trigger).toEqual({ kind: 'every', seconds: 30 })
+    expect((await scheduler.resumeJob('note')).nextRunTime?.getTime()).toBe(START + 30_000)
+  })
+
   it('puts runs off by jitter, and waits for them when it is shut down', async () => {
     const { clock, scheduler } = scene(makeStore())
     const ran: number[] = []

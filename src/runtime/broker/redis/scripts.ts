@@ -18,6 +18,7 @@ export const SCRIPT_NAMES = [
   'release-lease',
   'advance-cursor',
   'revive-dead-letter',
+  'add-job',
   'claim-run',
   'take-lost-runs',
   'depth',
