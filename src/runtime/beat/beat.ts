@@ -31,6 +31,8 @@ export interface BeatOptions {
   readonly log: Logger
   readonly clock: Clock
   readonly brokerClock?: BrokerClock
+  /** Tells monitors of a message that was sent: Celery's task-sent. */
+  readonly onSent?: (schedule: Schedule, slot: number, id: string, queue: string) => void
 }
 
 /** The longest a due slot waits for the next turn when nothing else is known. */
@@ -53,6 +55,7 @@ export class Beat implements HealthSource {
   #cursors = new Map<string, Cursor>()
   #fileCursors = new Map<string, Cursor>()
   readonly #next = new Map<string, number>()
+  #paused: ReadonlySet<string> = new Set()
   #known = false
   #timer: Timer | undefined
   #turning: Promise<void> = Promise.resolve()
@@ -135,6 +138,7 @@ export class Beat implements HealthSource {
     return {
       lease: this.#leadership.standing,
       schedules: source.schedules.length,
+      paused: source.schedules.filter(({ name }) => this.#paused.has(name)).map(({ name }) => name),
       schedulesHash: source.hash,
       schedulesProblem: this.#problem ?? null,
       runs: this.runs,
@@ -193,6 +197,7 @@ export class Beat implements HealthSource {
       this.brokerClock.correct(await this.#options.store.time())
       const { gained, lost } = await this.#leadership.look()
       if (gained) this.#known = false
+      this.#paused = await this.#options.store.readPausedSchedules(this.#options.name)
       if (gained) log.info({ event: 'beat-leader' }, 'this beat holds the lease and fires')
       if (lost) log.warn({ event: 'beat-standby', leader: this.#leadership.leader }, 'the lease is lost; standing by')
     }
@@ -248,7 +253,7 @@ export class Beat implements HealthSource {
   /** One schedule that may be due. True when its cursor moved. */
   async #follow(schedule: Schedule, now: number): Promise<boolean> {
     const known = { broker: this.#cursors.get(schedule.name), file: this.#fileCursors.get(schedule.name) }
-    const plan = planSchedule(schedule, known, now)
+    const plan = planSchedule(schedule, known, now, this.#paused.has(schedule.name))
     let from = plan.from
     for (const move of plan.moves) {
       const outcome = await this.#step(schedule, from, move)
@@ -284,7 +289,10 @@ export class Beat implements HealthSource {
       return false
     }
     this.#remember(advance)
-    if (publications.length > 0) this.#sayRun(schedule, move.to, id)
+    for (const { queue } of publications) {
+      this.#sayRun(schedule, move.to, id)
+      this.#options.onSent?.(schedule, move.to, id, queue)
+    }
     return true
   }
 

@@ -26,11 +26,13 @@ export interface Plan {
  * Plans.
  * @param known what broker and schedule file remember; the later one counts, so that a broker that was emptied re-runs nothing
  * @param now the broker's clock, in milliseconds since the epoch
+ * @param paused its slots pass unnoticed: none is run, none is missed, and none is owed when it goes on
  */
 export function planSchedule(
   schedule: Schedule,
   known: { readonly broker: Cursor | undefined; readonly file: Cursor | undefined },
   now: number,
+  paused = false,
 ): Plan {
   const { fingerprint } = schedule.trigger
   const from = known.broker?.slot ?? null
@@ -45,6 +47,11 @@ export function planSchedule(
   }
   const cursor = Math.max(...slots)
   const due = dueSlots(schedule, cursor, now)
+  const next = schedule.trigger.next(Math.max(cursor, due.last ?? cursor))
+  if (paused) {
+    const moves = due.last === undefined ? [] : [{ to: due.last, run: false, missed: 0 }]
+    return { from, moves, missedSlots: [], missedCount: 0, next }
+  }
   const moves: Move[] = due.run.map((slot, i) => ({ to: slot, run: true, missed: i === 0 ? due.missedCount : 0 }))
   if (moves.length === 0 && due.last !== undefined) moves.push({ to: due.last, run: false, missed: due.missedCount })
   return {
@@ -52,6 +59,6 @@ export function planSchedule(
     moves,
     missedSlots: due.missed,
     missedCount: due.missedCount,
-    next: schedule.trigger.next(Math.max(cursor, due.last ?? cursor)),
+    next,
   }
 }

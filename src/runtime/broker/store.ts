@@ -122,6 +122,10 @@ export interface Store {
   /** One atomic step: checks the token, compares the cursor, moves it and publishes. Repeating it publishes nothing. */
   advanceCursor(beat: string, lease: LeaseFence, advance: CursorAdvance): Promise<AdvanceOutcome>
   removeCursors(beat: string, schedules: readonly string[]): Promise<void>
+  /** The schedules of a beat that somebody has paused. */
+  readPausedSchedules(beat: string): Promise<ReadonlySet<string>>
+  /** @returns false when it was so already */
+  pauseSchedule(beat: string, schedule: string, paused: boolean): Promise<boolean>
   readResult(taskId: string): Promise<string | undefined>
   writeResult(result: ResultWrite): Promise<void>
   /** Calls back whenever a result of the task is stored, until the returned function is called. */

@@ -1,13 +1,17 @@
 // A beat as a process: health port, presence, signals.
+import { hostname } from 'node:os'
 import { TaskApp } from '../app.ts'
-import { Beat } from '../beat/beat.ts'
+import { Beat, type BeatOptions } from '../beat/beat.ts'
 import { SchedulesSource } from '../beat/schedules-source.ts'
 import { RedisStore } from '../broker/redis/store.ts'
 import { systemClock } from '../clock.ts'
 import { UsageError } from '../errors.ts'
+import { EventSender } from '../events/event-sender.ts'
+import { LamportClock } from '../events/lamport.ts'
 import { PresenceWriter } from '../health/presence-writer.ts'
 import { serveHealth } from '../health/server.ts'
 import { createLog } from '../log.ts'
+import { pythonRepr, pythonTuple } from '../protocol/python-repr.ts'
 import type { Settings } from '../settings.ts'
 import { loadApp } from '../load-app.ts'
 import { tellLastErrors } from './last-errors.ts'
@@ -45,6 +49,7 @@ export async function runBeat(flags: Record<string, unknown>): Promise<void> {
     scheduleFile: typeof flags['scheduleFile'] === 'string' ? flags['scheduleFile'] : undefined,
     log,
     clock: systemClock,
+    onSent: tellMonitors(app),
     prepare: ({ task, args, kwargs, queue, priority }, slot, id) =>
       app.prepare(task, args, {
         id,
@@ -54,6 +59,9 @@ export async function runBeat(flags: Record<string, unknown>): Promise<void> {
         ...(priority === undefined ? {} : { priority }),
       }).publication,
   })
+  app.transport
+    .connect()
+    .catch((error: unknown) => log.warn({ event: 'broker-trouble', error }, 'monitors hear nothing yet'))
   const presence = new PresenceWriter({
     store,
     brokerClock: beat.brokerClock,
@@ -87,4 +95,15 @@ export async function runBeat(flags: Record<string, unknown>): Promise<void> {
   tellLastErrors(log, 'an error that nobody caught ends beat; another takes over, or it is started again')
   await beat.start()
   presence.start()
+}
+
+/** Sends Celery's task-sent for each message, so that Flower shows what beat sends. A monitor that hears nothing is no failure. */
+function tellMonitors(app: TaskApp): NonNullable<BeatOptions['onSent']> {
+  const sender = new EventSender(app.transport, `gen${process.pid}@${hostname()}`, systemClock, new LamportClock())
+  return ({ task, args, kwargs }, _slot, id, queue) => {
+    const [argsrepr, kwargsrepr] = [pythonTuple(args), pythonRepr(kwargs)]
+    const routing = { queue, exchange: '', routing_key: queue }
+    const fields = { uuid: id, root_id: id, parent_id: null, name: task, args: argsrepr, kwargs: kwargsrepr }
+    void sender.send('task-sent', { ...fields, ...routing, retries: 0, eta: null, expires: null })
+  }
 }

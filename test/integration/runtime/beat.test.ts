@@ -245,3 +245,50 @@ describe('beat', () => {
     expect(await redis.client.llen('ticks')).toBe(0)
   })
 })
+
+describe('a schedule', () => {
+  it('is run now, paused and resumed from the command line, and owes nothing for its pause', async () => {
+    await writeFile(schedules, every(1))
+    const one = beat()
+    await until('it fires', async () => (await slots()).length >= 2)
+    const command = async (...args: string[]): Promise<string> => {
+      const { stdout, stderr, code } = await run(
+        ['schedule', ...args, '--schedules', schedules, '--name', 'test', '--json'],
+        env,
+      )
+      expect([args, code, stderr]).toEqual([args, 0, ''])
+      return stdout
+    }
+    expect(JSON.parse(await command('pause', 'tick'))).toEqual({ name: 'tick', paused: true, changed: true })
+    await until('beat has heard of it', async () => (await one.health('/readyz')).body.includes('"paused":["tick"]'))
+    const paused = (await slots()).length
+    expect(JSON.parse(await command('list'))).toMatchObject([{ name: 'tick', paused: true, missed: 0 }])
+    const { id } = JSON.parse(await command('run', 'tick')) as { id: string }
+    expect((await published()).at(-1)).toMatchObject({ id, task: 'test.scheduled', scheduledFor: undefined })
+    await command('resume', 'tick')
+    await until('it fires again', async () => (await slots()).length >= paused + 3)
+    const all = (await slots()).filter((slot) => !Number.isNaN(slot))
+    expect(new Set(all).size).toBe(all.length)
+    // The slots of the pause are gone, and none of them is counted as missed.
+    expect(all.length).toBeLessThan(((all.at(-1) ?? 0) - (all[0] ?? 0)) / 1000 + 1)
+    expect(JSON.parse(await command('list'))).toMatchObject([{ name: 'tick', paused: false, missed: 0 }])
+    const wrong = await run(['schedule', 'pause', 'nobody', '--schedules', schedules, '--name', 'test'], env)
+    expect([wrong.code, wrong.stderr]).toEqual([1, expect.stringContaining('ScheduleUnknown') as string])
+  })
+
+  it('is told to monitors when it is sent', async () => {
+    await writeFile(schedules, every(1))
+    const heard: string[] = []
+    const listener = redis.client.duplicate()
+    await listener.subscribe('/0.celeryev/task.sent')
+    listener.on('message', (_channel, raw) => heard.push(raw))
+    beat()
+    await until('task-sent is heard', () => heard.length >= 2)
+    listener.disconnect()
+    const [first = ''] = heard
+    const envelope = decodeEnvelope(first, { maxBodyBytes: 1e6 })
+    const event = JSON.parse(envelope.body.toString()) as Record<string, unknown>
+    expect(event).toMatchObject({ type: 'task-sent', name: 'test.scheduled', queue: 'ticks', routing_key: 'ticks' })
+    expect((await published()).map(({ id }) => id)).toContain(event['uuid'])
+  })
+})

@@ -42,6 +42,19 @@ describe('planSchedule', () => {
     expect(plan.missedSlots).toEqual([1, 2, 3].map((i) => T0 + i * MINUTE))
   })
 
+  it('lets the slots of a paused schedule pass: none run, none missed, none owed', () => {
+    const known = { broker: cursorAt(T0), file: undefined }
+    const plan = planSchedule(minutely('All'), known, T0 + 4 * MINUTE + 1000, true)
+    expect(plan).toEqual({
+      from: T0,
+      moves: [{ to: T0 + 4 * MINUTE, run: false, missed: 0 }],
+      missedSlots: [],
+      missedCount: 0,
+      next: T0 + 5 * MINUTE,
+    })
+    expect(planSchedule(minutely('All'), known, T0 + 1000, true)).toMatchObject({ moves: [], next: T0 + MINUTE })
+  })
+
   it('All runs each within the grace time, and counts the older ones', () => {
     const plan = planSchedule(minutely('All', 120), { broker: cursorAt(T0), file: undefined }, T0 + 5 * MINUTE + 1000)
     expect(plan.moves).toEqual([

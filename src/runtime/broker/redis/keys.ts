@@ -37,6 +37,8 @@ export interface Keys {
   fanout(exchange: string, routingKey: string): string
   lease(name: string): string
   cursors(beat: string): string
+  /** Set of schedules that somebody has paused. */
+  pausedSchedules(beat: string): string
   /** Says that an outcome which no tag fences was done. */
   once(name: string): string
   /** The id of the task that holds a name. */
@@ -77,6 +79,7 @@ export function redisKeys(prefix: string, db: number): Keys {
     unique: (name) => own(`unique:${name}`),
     lease: (name) => own(`lease:${name}`),
     cursors: (beat) => own(`cursors:${beat}`),
+    pausedSchedules: (beat) => own(`paused-schedules:${beat}`),
     revoked: own('revoked'),
     once: (name) => own(`once:${name}`),
     named: (key) => prefix + key,

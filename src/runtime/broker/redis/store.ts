@@ -151,6 +151,15 @@ export class RedisStore implements Store {
     if (schedules.length > 0) await this.#run((redis) => redis.hdel(this.#keys.cursors(beat), ...schedules))
   }
 
+  async readPausedSchedules(beat: string): Promise<ReadonlySet<string>> {
+    return new Set(await this.#run((redis) => redis.smembers(this.#keys.pausedSchedules(beat))))
+  }
+
+  async pauseSchedule(beat: string, schedule: string, paused: boolean): Promise<boolean> {
+    const key = this.#keys.pausedSchedules(beat)
+    return this.#run(async (redis) => (await (paused ? redis.sadd(key, schedule) : redis.srem(key, schedule))) === 1)
+  }
+
   async readResult(taskId: string): Promise<string | undefined> {
     return (await this.#run((redis) => redis.get(this.#keys.result(taskId)))) ?? undefined
   }
