@@ -44,6 +44,7 @@ const checks: readonly (readonly [name: string, ...command: string[]])[] = [
 /** What tests start and Debian has. */
 const packages: readonly Package[] = [
   { name: 'redis-server', files: ['/usr/bin/redis-server', '/usr/local/bin/redis-server'] },
+  { name: 'openssl', files: ['/usr/bin/openssl', '/usr/local/bin/openssl'] },
 ]
 
 async function main(asked: readonly string[]): Promise<boolean> {
