@@ -4,7 +4,7 @@
 
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { ensureBinary, type BinaryName } from '../deploy/local/binaries.ts'
 import { ensurePackages, type Package } from '../deploy/local/packages.ts'
 import { cacheFolder } from '../deploy/local/settings.ts'
@@ -14,6 +14,9 @@ interface Count {
   passed: number
   failed: number
 }
+
+/** What failed, by name and first lines: repeated at the very end, where it is seen when only the end of a log is kept. */
+const failures: string[] = []
 
 /** Set by Ctrl-C: no further tier is begun. */
 let interrupted = false
@@ -86,6 +89,7 @@ async function runChecks(): Promise<Count> {
     const started = performance.now()
     const ok = (await status(command ?? '', args)) === 0
     count[ok ? 'passed' : 'failed']++
+    if (!ok) failures.push(`check: ${name}`)
     process.stdout.write(
       `    ${name}: ${ok ? 'ok' : 'FAILED'} in ${((performance.now() - started) / 1000).toFixed(1)} s\n`,
     )
@@ -116,10 +120,26 @@ function readReport(file: string): Count {
     numFailedTests: number
     numPendingTests: number
     numTodoTests: number
+    testResults: {
+      name: string
+      message: string
+      assertionResults: { fullName: string; status: string; failureMessages: string[] }[]
+    }[]
   }
   const skipped = report.numPendingTests + report.numTodoTests
   if (skipped > 0) process.stdout.write(`${skipped} tests were skipped, which counts as failed.\n`)
+  for (const { name, message, assertionResults } of report.testResults) {
+    const failed = assertionResults.filter(({ status }) => status !== 'passed')
+    for (const { fullName, failureMessages } of failed)
+      failures.push(`${relative(root, name)}: ${fullName}: ${start(failureMessages.join('\n'))}`)
+    if (failed.length === 0 && message) failures.push(`${relative(root, name)}: ${start(message)}`)
+  }
   return { passed: report.numPassedTests, failed: report.numFailedTests + skipped }
+}
+
+/** The beginning of a failure's text: enough to know it again. */
+function start(text: string): string {
+  return text.split('\n').slice(0, 6).join('\n      ').slice(0, 800)
 }
 
 function summarise(counts: readonly (readonly [name: string, count: Count, seconds: number])[]): boolean {
@@ -130,6 +150,7 @@ function summarise(counts: readonly (readonly [name: string, count: Count, secon
       `${name.padEnd(12)} ${String(passed).padStart(5)} passed ${String(failed).padStart(4)} failed ${seconds.toFixed(1).padStart(8)} s\n`,
     )
   }
+  for (const failure of failures) process.stdout.write(`\nFAILED ${failure}\n`)
   process.stdout.write(`\n${total('passed')} passed, ${total('failed')} failed\n`)
   return total('failed') === 0
 }

@@ -26,12 +26,13 @@ export function createProgram(): Command {
   return program
 }
 
-/** Runs the command line and sets the exit code. */
+/** Runs the command line; one that fails ends the process with its code. */
 export async function main(argv: readonly string[] = process.argv): Promise<void> {
   try {
     await createProgram().parseAsync([...argv])
   } catch (thrown) {
-    process.exitCode = report(thrown)
+    // A command that gave up ends, whatever it has already opened: connections that just got ready would keep it for good.
+    process.exit(report(thrown))
   }
 }
 

@@ -1,5 +1,6 @@
 // Beat on a real broker: each slot once, whoever fires; what is missed is counted; what is edited is picked up.
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { execFileSync } from 'node:child_process'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -223,6 +224,18 @@ describe('beat', () => {
     await writeFile(file, '{"version": 1, "cursors": {"tick": 5}}')
     const { set_aside: aside } = await beat('--schedule-file', file).event('schedule-file-corrupt')
     expect(await readFile(String(aside), 'utf8')).toBe('{"version": 1, "cursors": {"tick": 5}}')
+  })
+
+  it('that refuses to start ends, also when its connections are there by then', async () => {
+    await writeFile(schedules, every(3600))
+    const file = join(folder, 'beat.json')
+    // It waits for the pipe's other end, and what comes can be neither read nor replaced.
+    execFileSync('mkfifo', [file])
+    await mkdir(`${file}.new`)
+    const one = beat('--schedule-file', file)
+    await until('it is connected', async () => String(await redis.client.client('LIST')).includes('name=taskqueue '))
+    await writeFile(file, '{}')
+    expect(await one.exit()).toBe(1)
   })
 
   it("goes on with the others when one schedule can't be sent, and counts its slots as missed", async () => {
