@@ -47,6 +47,10 @@ export interface Settings {
   readonly trackStarted: boolean
   /** TASKQUEUE_EAGER: calls run the task at once in this process, without a broker; for unit tests. */
   readonly eager: boolean
+  /** TASKQUEUE_MAX_SKEW_SECONDS: how far beat's machine and the broker may disagree about the time. */
+  readonly maxSkewSeconds: number
+  /** TASKQUEUE_ON_SKEW: beyond that beat reports it, or holds its fire. */
+  readonly onSkew: OnSkew
   /** TASKQUEUE_NAMESPACE and TASKQUEUE_NAME: the TaskQueue this process belongs to. */
   readonly namespace: string | undefined
   readonly name: string | undefined
@@ -57,8 +61,13 @@ export interface Settings {
 const ENVIRONMENTS = ['Production', 'Test'] as const
 const POOLS = ['async', 'threads'] as const
 export type Pool = (typeof POOLS)[number]
+const ON_SKEW = ['Report', 'HoldBeat'] as const
+export type OnSkew = (typeof ON_SKEW)[number]
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
+
+/** The settings that are one of a few words. */
+const CHOICES = { environment: ENVIRONMENTS, logLevel: LOG_LEVELS, pool: POOLS, onSkew: ON_SKEW } as const
 
 /** Names a queue may have: what ends up in keys, channels and labels. */
 const QUEUE_NAME = /^[^\s,{}\p{Cc}]{1,200}$/u
@@ -91,6 +100,7 @@ const NUMBERS = {
   retryBackoffSeconds: range('TASKQUEUE_RETRY_BACKOFF_SECONDS', 60, 0, 86_400, false),
   retryBackoffMaxSeconds: range('TASKQUEUE_RETRY_BACKOFF_MAX_SECONDS', 3600, 0, 864_000, false),
   maxPayloadBytes: range('TASKQUEUE_MAX_PAYLOAD_BYTES', 65_536, 1, 16 * 1024 * 1024),
+  maxSkewSeconds: range('TASKQUEUE_MAX_SKEW_SECONDS', 60, 0.001, 86_400, false),
   maxLostDeliveries: range('TASKQUEUE_MAX_LOST_DELIVERIES', 10, 1, 1_000_000),
 } as const satisfies Partial<Record<keyof Settings, Range>>
 
@@ -117,6 +127,7 @@ export function readSettings(env: Environment): Settings {
     logLevel: oneOf(env, 'TASKQUEUE_LOG_LEVEL', LOG_LEVELS, 'info'),
     acksLate: flag(env, 'TASKQUEUE_ACKS_LATE', true),
     pool: oneOf(env, 'TASKQUEUE_POOL', POOLS, 'async'),
+    onSkew: oneOf(env, 'TASKQUEUE_ON_SKEW', ON_SKEW, 'Report'),
     resultExtended: flag(env, 'TASKQUEUE_RESULT_EXTENDED', false),
     trackStarted: flag(env, 'TASKQUEUE_TRACK_STARTED', false),
     eager: flag(env, 'TASKQUEUE_EAGER', false),
@@ -136,8 +147,8 @@ export function checkSettings(settings: Readonly<Record<keyof Settings, unknown>
     const fits = typeof value === 'number' && value >= least && value <= most && (!whole || Number.isInteger(value))
     if (!fits) throw invalid(setting, String(value), expected(least, most, whole))
   }
-  for (const [setting, values] of Object.entries({ environment: ENVIRONMENTS, logLevel: LOG_LEVELS, pool: POOLS })) {
-    const value = String(settings[setting as 'environment' | 'logLevel' | 'pool'])
+  for (const [setting, values] of Object.entries(CHOICES)) {
+    const value = String(settings[setting as keyof typeof CHOICES])
     if (!(values as readonly string[]).includes(value)) throw invalid(setting, value, `one of ${values.join(', ')}`)
   }
   for (const setting of ['acksLate', 'resultExtended', 'trackStarted', 'eager'] as const) {

@@ -3,19 +3,21 @@
 import { hostname } from 'node:os'
 import type { Publication } from '../broker/transport.ts'
 import { BrokerClock } from '../broker/broker-clock.ts'
-import type { Cursor, CursorAdvance, Store } from '../broker/store.ts'
+import type { CursorAdvance, Store } from '../broker/store.ts'
 import type { Clock, Timer } from '../clock.ts'
 import { asError } from '../errors.ts'
-import { createBeatMetrics, type BeatMetrics } from '../health/beat-metrics.ts'
 import type { Health, HealthSource } from '../health/server.ts'
 import { createRegistry } from '../health/task-metrics.ts'
 import type { Logger } from '../log.ts'
 import { uuid4, uuid5 } from '../protocol/uuid.ts'
 import type { Schedule } from '../triggers/schedule.ts'
+import { skewProblem, type ClockLimit } from './clock-guard.ts'
+import { Cursors } from './cursors.ts'
+import { DueOrder } from './due-order.ts'
 import { LOOK_MS, Leadership } from './leadership.ts'
 import { planSchedule, type Move } from './plan.ts'
-import { readScheduleFile, writeScheduleFile } from './schedule-file.ts'
 import type { SchedulesSource } from './schedules-source.ts'
+import { SlotLog } from './slot-log.ts'
 
 /** Makes the message of a slot: the app's routing, limits and environment apply. */
 export type PrepareSlot = (schedule: Schedule, slot: number, id: string) => Publication
@@ -28,6 +30,7 @@ export interface BeatOptions {
   readonly prepare: PrepareSlot
   /** Path of the schedule file; without it the broker alone remembers. */
   readonly scheduleFile?: string | undefined
+  readonly clockLimit: ClockLimit
   readonly log: Logger
   readonly clock: Clock
   readonly brokerClock?: BrokerClock
@@ -43,18 +46,18 @@ const RELEARN_MS = 100
 const AT_ONCE = 100
 /** A beat whose last turn is older than this is stuck. */
 const STUCK_MS = 60_000
-/** A slot later than this is worth a word. */
-const LATE_SECONDS = 5
+/** A cursor so far in the future is worth a word: the broker's clock has been wrong, or is. */
+const AHEAD_MS = 60_000
 
 export class Beat implements HealthSource {
   readonly metrics = createRegistry()
   readonly brokerClock: BrokerClock
   readonly #options: BeatOptions
   readonly #leadership: Leadership
-  readonly #counters: BeatMetrics
-  #cursors = new Map<string, Cursor>()
-  #fileCursors = new Map<string, Cursor>()
-  readonly #next = new Map<string, number>()
+  readonly #cursors: Cursors
+  readonly #slots: SlotLog
+  readonly #due = new DueOrder()
+  #schedules: ReadonlyMap<string, Schedule> = new Map()
   #paused: ReadonlySet<string> = new Set()
   #known = false
   #timer: Timer | undefined
@@ -62,27 +65,22 @@ export class Beat implements HealthSource {
   #stopped = false
   #lookedAt = -Infinity
   #lastTurn: number
-  #lastFiredAt: number | null = null
   #problem: string | undefined
   #brokerProblem: string | undefined
-  #fileProblem: string | undefined
+  #skewProblem: string | undefined
   #loaded = false
-  runs = 0
-  missed = 0
 
   constructor(options: BeatOptions) {
+    const { name, store, source, clock, log } = options
     this.#options = options
-    this.brokerClock = options.brokerClock ?? new BrokerClock(options.clock)
-    this.#leadership = new Leadership(
-      options.store,
-      options.clock,
-      `beat:${options.name}`,
-      `${hostname()}:${process.pid}:${uuid4()}`,
-    )
-    this.#lastTurn = options.clock.monotonic()
-    this.#counters = createBeatMetrics(this.metrics, {
+    this.brokerClock = options.brokerClock ?? new BrokerClock(clock)
+    this.#leadership = new Leadership(store, clock, `beat:${name}`, `${hostname()}:${process.pid}:${uuid4()}`)
+    this.#cursors = new Cursors({ name, store, file: options.scheduleFile, log, clock })
+    this.#lastTurn = clock.monotonic()
+    this.#slots = new SlotLog(log, this.metrics, {
       leader: () => this.#leadership.standing === 'leader',
-      schedules: () => options.source.schedules.length,
+      held: () => this.#held !== undefined,
+      schedules: () => source.schedules.length,
     })
   }
 
@@ -91,23 +89,12 @@ export class Beat implements HealthSource {
    * @throws TaskQueueError `ScheduleFileUnreadable`, `ScheduleFileUnwritable`
    */
   async start(): Promise<void> {
-    const { scheduleFile, log, name, clock } = this.#options
-    if (scheduleFile !== undefined) {
-      const { cursors, setAside } = await readScheduleFile(scheduleFile, clock.now())
-      this.#fileCursors = cursors
-      if (setAside !== undefined) {
-        log.error(
-          { event: 'schedule-file-corrupt', set_aside: setAside },
-          `the schedule file can't be understood; it was kept as ${setAside}`,
-        )
-      }
-      // Said now, and not when the first slot has fired.
-      await writeScheduleFile(scheduleFile, cursors)
-    }
+    await this.#cursors.open()
     await this.#reload()
+    const { log, name, source } = this.#options
     log.info(
-      { event: 'beat-started', beat: name, schedules: this.#options.source.schedules.length },
-      `beat ${name} has ${this.#options.source.schedules.length} schedules`,
+      { event: 'beat-started', beat: name, schedules: source.schedules.length },
+      `beat ${name} has ${source.schedules.length} schedules`,
     )
     this.#schedule(0)
   }
@@ -122,13 +109,16 @@ export class Beat implements HealthSource {
     const { standing, leader } = this.#leadership
     const { source } = this.#options
     const detail = this.detail()
+    if (this.#held !== undefined) return { ok: false, message: `holds its fire: ${this.#held}`, detail }
     if (standing === 'unknown')
       return { ok: false, message: this.#brokerProblem ?? 'the broker has not told yet who holds the lease', detail }
     if (!this.#loaded) return { ok: false, message: this.#problem ?? 'the schedules are not loaded yet', detail }
     const role = standing === 'leader' ? 'holds the lease' : `stands by for ${leader}`
-    const problems = [this.#problem && `the last good schedules are kept: ${this.#problem}`, this.#fileProblem].filter(
-      (text) => text !== undefined,
-    )
+    const problems = [
+      this.#problem && `the last good schedules are kept: ${this.#problem}`,
+      this.#cursors.fileProblem,
+      this.#skewProblem,
+    ].filter((text) => text !== undefined)
     return { ok: true, message: [`${role}, ${source.schedules.length} schedules`, ...problems].join('; '), detail }
   }
 
@@ -137,22 +127,24 @@ export class Beat implements HealthSource {
     const { source } = this.#options
     return {
       lease: this.#leadership.standing,
+      held: this.#held ?? null,
       schedules: source.schedules.length,
       paused: source.schedules.filter(({ name }) => this.#paused.has(name)).map(({ name }) => name),
       schedulesHash: source.hash,
       schedulesProblem: this.#problem ?? null,
-      runs: this.runs,
-      missed: this.missed,
-      lastFiredAt: this.#lastFiredAt,
+      runs: this.#slots.runs,
+      missed: this.#slots.missed,
+      lastFiredAt: this.#slots.lastFiredAt,
     }
   }
 
-  get lastFiredAt(): number | null {
-    return this.#lastFiredAt
+  /** Slots published by this process. */
+  get runs(): number {
+    return this.#slots.runs
   }
 
-  get broken(): string | undefined {
-    return this.#brokerProblem
+  get lastFiredAt(): number | null {
+    return this.#slots.lastFiredAt
   }
 
   /** Ends after the turn under way, and lets another beat fire at once. */
@@ -160,9 +152,14 @@ export class Beat implements HealthSource {
     this.#stopped = true
     this.#timer?.cancel()
     await this.#turning
-    await this.#save()
+    await this.#cursors.flush()
     await this.#leadership.release().catch(() => undefined)
     this.#options.log.info({ event: 'beat-stopped' }, 'stopped')
+  }
+
+  /** Why it holds its fire, if it does. */
+  get #held(): string | undefined {
+    return this.#options.clockLimit.onSkew === 'HoldBeat' ? this.#skewProblem : undefined
   }
 
   #schedule(milliseconds: number): void {
@@ -183,38 +180,59 @@ export class Beat implements HealthSource {
   #untilNext(): number {
     if (this.#leadership.standing !== 'leader' || this.#brokerProblem !== undefined) return TURN_MS
     if (!this.#known) return RELEARN_MS
-    const now = this.brokerClock.now()
-    let wait = TURN_MS
-    for (const next of this.#next.values()) wait = Math.min(wait, next - now)
-    return Math.max(0, Math.ceil(wait))
+    const wait = (this.#due.nextAt ?? Infinity) - this.brokerClock.now()
+    return Math.max(0, Math.min(TURN_MS, Math.ceil(wait)))
   }
 
   async #turn(): Promise<void> {
-    const { clock, log } = this.#options
-    if (clock.monotonic() - this.#lookedAt >= LOOK_MS) {
-      this.#lookedAt = clock.monotonic()
-      await this.#reload()
-      this.brokerClock.correct(await this.#options.store.time())
-      const { gained, lost } = await this.#leadership.look()
-      if (gained) this.#known = false
-      this.#paused = await this.#options.store.readPausedSchedules(this.#options.name)
-      if (gained) log.info({ event: 'beat-leader' }, 'this beat holds the lease and fires')
-      if (lost) log.warn({ event: 'beat-standby', leader: this.#leadership.leader }, 'the lease is lost; standing by')
-    }
-    if (!this.#leadership.fence || !this.#loaded) return
+    if (this.#lookIsDue) await this.#look()
+    if (this.#held !== undefined || !this.#leadership.fence || !this.#loaded) return
     if (!this.#known) await this.#learn()
-    const now = this.brokerClock.now()
-    const due = this.#options.source.schedules.filter(({ name }) => (this.#next.get(name) ?? -Infinity) <= now)
-    let changed = false
-    for (let at = 0; at < due.length; at += AT_ONCE) {
-      const results = await Promise.allSettled(
-        due.slice(at, at + AT_ONCE).map((schedule) => this.#follow(schedule, now)),
-      )
-      changed ||= results.some((result) => result.status === 'fulfilled' && result.value)
-      const failed = results.find((result) => result.status === 'rejected')
-      if (failed) throw asError(failed.reason)
+    // A burst longer than the time between looks is left for the next turn, which comes at once: the lease must be renewed.
+    while (this.#known && !this.#lookIsDue) {
+      const now = this.brokerClock.now()
+      const due = this.#due.take(now, AT_ONCE)
+      if (due.length === 0) break
+      await this.#followAll(due, now)
     }
-    if (changed) await this.#save()
+    this.#cursors.saveSoon()
+  }
+
+  get #lookIsDue(): boolean {
+    return this.#options.clock.monotonic() - this.#lookedAt >= LOOK_MS
+  }
+
+  /** Looks at everything that may have changed outside: schedules, the broker's clock, the lease, what is paused. */
+  async #look(): Promise<void> {
+    const { clock, log, store, name } = this.#options
+    this.#lookedAt = clock.monotonic()
+    await this.#reload()
+    this.brokerClock.correct(await store.time())
+    this.#judgeClocks()
+    if (this.#held !== undefined) {
+      // Another beat, on a machine whose clock is right, may fire meanwhile.
+      await this.#leadership.release()
+      return
+    }
+    const { gained, lost } = await this.#leadership.look()
+    if (gained) this.#known = false
+    const paused = await store.readPausedSchedules(name)
+    this.#paused = paused
+    if (gained) log.info({ event: 'beat-leader' }, 'this beat holds the lease and fires')
+    if (lost) log.warn({ event: 'beat-standby', leader: this.#leadership.leader }, 'the lease is lost; standing by')
+  }
+
+  #judgeClocks(): void {
+    const { clockLimit, log } = this.#options
+    const before = this.#skewProblem
+    this.#skewProblem = skewProblem(this.brokerClock.offset, clockLimit)
+    const fields = { offset_seconds: this.brokerClock.offset.seconds }
+    if (this.#skewProblem !== undefined && before === undefined) {
+      const hold = clockLimit.onSkew === 'HoldBeat' ? 'beat holds its fire: ' : ''
+      log.error({ event: 'clock-skewed', held: hold !== '', ...fields }, `${hold}${this.#skewProblem}`)
+    }
+    if (this.#skewProblem === undefined && before !== undefined)
+      log.info({ event: 'clock-agrees', ...fields }, "this machine's clock and the broker's agree again")
   }
 
   async #reload(): Promise<void> {
@@ -237,77 +255,84 @@ export class Beat implements HealthSource {
     )
   }
 
-  /** Reads the cursors, and forgets those of schedules that are gone: one that comes back later owes nothing for the time between. */
+  /** Reads the cursors, and looks at every schedule once. */
   async #learn(): Promise<void> {
-    const { store, source, name } = this.#options
-    this.#cursors = await store.readCursors(name)
-    this.#next.clear()
-    const names = new Set(source.schedules.map((schedule) => schedule.name))
-    const gone = [...this.#cursors.keys()].filter((schedule) => !names.has(schedule))
-    await store.removeCursors(name, gone)
-    for (const schedule of gone) this.#cursors.delete(schedule)
-    for (const schedule of this.#fileCursors.keys()) if (!names.has(schedule)) this.#fileCursors.delete(schedule)
+    this.#schedules = new Map(this.#options.source.schedules.map((schedule) => [schedule.name, schedule]))
+    const names = new Set(this.#schedules.keys())
+    await this.#cursors.learn(names)
+    this.#due.reset(names)
     this.#known = true
   }
 
-  /** One schedule that may be due. True when its cursor moved. */
-  async #follow(schedule: Schedule, now: number): Promise<boolean> {
-    const known = { broker: this.#cursors.get(schedule.name), file: this.#fileCursors.get(schedule.name) }
-    const plan = planSchedule(schedule, known, now, this.#paused.has(schedule.name))
+  async #followAll(names: readonly string[], now: number): Promise<void> {
+    const following = names.map(async (name) => {
+      const schedule = this.#schedules.get(name)
+      if (schedule) await this.#follow(schedule, now)
+    })
+    const failed = (await Promise.allSettled(following)).find((result) => result.status === 'rejected')
+    if (!failed) return
+    // What was not followed is found again by what the broker says.
+    this.#known = false
+    throw asError(failed.reason)
+  }
+
+  /** One schedule that may be due. */
+  async #follow(schedule: Schedule, now: number): Promise<void> {
+    const cursors = this.#cursors.of(schedule.name)
+    const plan = planSchedule(schedule, cursors, now, this.#paused.has(schedule.name))
+    const ahead = (cursors.broker?.slot ?? 0) - now
+    if (ahead > AHEAD_MS) {
+      this.#options.log.warn(
+        { event: 'cursor-ahead', schedule: schedule.name },
+        `the last slot of ${schedule.name} lies ${Math.round(ahead / 1000)} s ahead of the broker's clock, which was wrong or is: it runs again when that is over`,
+      )
+    }
     let from = plan.from
     for (const move of plan.moves) {
-      const outcome = await this.#step(schedule, from, move)
-      if (!outcome) return false
+      if (!(await this.#step(schedule, from, move))) return
       from = move.to
     }
-    if (plan.next === undefined) this.#next.set(schedule.name, Infinity)
-    else this.#next.set(schedule.name, plan.next)
-    this.#sayMissed(schedule, plan.missedSlots, plan.missedCount)
-    return plan.moves.length > 0
+    this.#due.add(schedule.name, plan.next ?? Infinity)
+    this.#slots.passedOver(schedule, plan.missedSlots, plan.missedCount)
   }
 
   async #step(schedule: Schedule, from: number | null, move: Move): Promise<boolean> {
     const { store, name } = this.#options
     const fence = this.#leadership.fence
-    if (!fence) return false
+    if (!fence) return this.#relearn()
     const { fingerprint } = schedule.trigger
     const id = uuid5(`taskqueue:${name}/${schedule.name}/${move.to}`)
     const publications = move.run ? this.#messageOf(schedule, move.to, id) : []
+    const refused = move.run && publications.length === 0
     const advance: CursorAdvance = {
       schedule: schedule.name,
       from,
       to: move.to,
-      missed: move.missed + (move.run && publications.length === 0 ? 1 : 0),
+      missed: move.missed + (refused ? 1 : 0),
+      missedSlots: refused ? [...move.missedSlots, move.to] : move.missedSlots,
       fingerprint,
       publications,
     }
     const outcome = await store.advanceCursor(name, fence, advance)
     if (outcome !== 'advanced') {
-      // Another beat was here, or a lost reply had done it already: look again before anything else.
-      this.#known = false
       if (outcome === 'fenced') this.#leadership.fenced()
-      return false
+      // This machine's clock was set while we were not looking.
+      if (outcome === 'early') this.#lookedAt = -Infinity
+      return this.#relearn()
     }
-    this.#remember(advance)
+    const now = this.brokerClock.now()
+    this.#cursors.moved(advance, now)
     for (const { queue } of publications) {
-      this.#sayRun(schedule, move.to, id)
+      this.#slots.fired(schedule, move.to, id, now)
       this.#options.onSent?.(schedule, move.to, id, queue)
     }
     return true
   }
 
-  /** What the script has just written, as both the broker and the schedule file will have it. */
-  #remember({ schedule, to, missed, fingerprint, publications }: CursorAdvance): void {
-    const before = this.#cursors.get(schedule) ?? this.#fileCursors.get(schedule)
-    const cursor: Cursor = {
-      slot: to,
-      firedAt: publications.length > 0 ? this.brokerClock.now() : (before?.firedAt ?? null),
-      runs: (before?.runs ?? 0) + publications.length,
-      missed: (before?.missed ?? 0) + missed,
-      fingerprint,
-    }
-    this.#cursors.set(schedule, cursor)
-    this.#fileCursors.set(schedule, cursor)
+  /** What we took for granted is not so: the broker is asked again. */
+  #relearn(): false {
+    this.#known = false
+    return false
   }
 
   /** The message of a slot; none when the app refuses it, and then the slot is missed and the other schedules go on. */
@@ -315,68 +340,8 @@ export class Beat implements HealthSource {
     try {
       return [this.#options.prepare(schedule, slot, id)]
     } catch (error) {
-      this.missed += 1
-      this.#counters.missed.inc({ schedule: schedule.name })
-      this.#options.log.error(
-        {
-          event: 'job-missed',
-          error,
-          schedule: schedule.name,
-          task: schedule.task,
-          scheduled_for: new Date(slot).toISOString(),
-        },
-        `JOB_MISSED: the slot of ${schedule.name} can't be sent: ${asError(error).message}`,
-      )
+      this.#slots.refused(schedule, slot, error)
       return []
-    }
-  }
-
-  #sayRun(schedule: Schedule, slot: number, id: string): void {
-    const lateness = Math.max(0, this.brokerClock.now() - slot) / 1000
-    this.runs += 1
-    this.#lastFiredAt = this.brokerClock.now()
-    this.#counters.runs.inc({ schedule: schedule.name })
-    this.#counters.lateness.observe(lateness)
-    const fields = {
-      event: 'schedule-fired',
-      schedule: schedule.name,
-      task: schedule.task,
-      task_id: id,
-      scheduled_for: new Date(slot).toISOString(),
-      lateness_seconds: Math.round(lateness * 1000) / 1000,
-    }
-    if (lateness > LATE_SECONDS) this.#options.log.warn(fields, `${schedule.name} fired ${Math.round(lateness)} s late`)
-    else this.#options.log.info(fields, `${schedule.name} fired`)
-  }
-
-  #sayMissed(schedule: Schedule, slots: readonly number[], count: number): void {
-    if (count === 0) return
-    this.missed += count
-    this.#counters.missed.inc({ schedule: schedule.name }, count)
-    for (const slot of slots) {
-      this.#options.log.warn(
-        {
-          event: 'job-missed',
-          schedule: schedule.name,
-          task: schedule.task,
-          scheduled_for: new Date(slot).toISOString(),
-          missed_count: count,
-        },
-        `JOB_MISSED: the slot of ${schedule.name} at ${new Date(slot).toISOString()} was not run (catchUp ${schedule.catchUp}, misfireGraceSeconds ${schedule.misfireGraceSeconds})`,
-      )
-    }
-  }
-
-  async #save(): Promise<void> {
-    const { scheduleFile, log } = this.#options
-    if (scheduleFile === undefined) return
-    try {
-      await writeScheduleFile(scheduleFile, this.#fileCursors)
-      this.#fileProblem = undefined
-    } catch (error) {
-      if (this.#fileProblem === undefined)
-        log.error({ event: 'schedule-file-unwritable', error }, asError(error).message)
-      this.#fileProblem = asError(error).message
     }
   }
 

@@ -9,6 +9,8 @@ export interface Move {
   readonly run: boolean
   /** Slots passed over on the way. */
   readonly missed: number
+  /** The newest of these, the oldest first. */
+  readonly missedSlots: readonly number[]
 }
 
 export interface Plan {
@@ -18,9 +20,11 @@ export interface Plan {
   /** The newest of the slots that were missed, for the log. */
   readonly missedSlots: readonly number[]
   readonly missedCount: number
-  /** The next slot after the moves; undefined when there is none any more. */
+  /** When the next slot after the moves is due, its jitter included; undefined when there is none any more. */
   readonly next: number | undefined
 }
+
+const NOTHING_MISSED = { missed: 0, missedSlots: [] } as const
 
 /**
  * Plans.
@@ -39,21 +43,25 @@ export function planSchedule(
   const slots = [known.broker, known.file]
     .filter((cursor) => cursor?.fingerprint === fingerprint)
     .map((cursor) => cursor?.slot ?? 0)
+  const { date } = schedule.trigger
+  if (slots.length === 0 && date !== undefined && date <= now) slots.push(date - 1)
   if (slots.length === 0) {
     // Seen for the first time, or edited: its past is not ours to catch up with. The mark makes later downtime visible.
-    const start = Math.floor(Math.max(now, (from ?? 0) + 1))
-    const moves = [{ to: start, run: false, missed: 0 }]
-    return { from, moves, missedSlots: [], missedCount: 0, next: schedule.trigger.next(start) }
+    const start = Math.floor(now) === from ? from + 1 : Math.floor(now)
+    const moves = [{ to: start, run: false, ...NOTHING_MISSED }]
+    return { from, moves, missedSlots: [], missedCount: 0, next: dueAt(schedule, schedule.trigger.next(start)) }
   }
   const cursor = Math.max(...slots)
   const due = dueSlots(schedule, cursor, now)
-  const next = schedule.trigger.next(Math.max(cursor, due.last ?? cursor))
+  const next = dueAt(schedule, due.next)
   if (paused) {
-    const moves = due.last === undefined ? [] : [{ to: due.last, run: false, missed: 0 }]
+    const moves = due.last === undefined ? [] : [{ to: due.last, run: false, ...NOTHING_MISSED }]
     return { from, moves, missedSlots: [], missedCount: 0, next }
   }
-  const moves: Move[] = due.run.map((slot, i) => ({ to: slot, run: true, missed: i === 0 ? due.missedCount : 0 }))
-  if (moves.length === 0 && due.last !== undefined) moves.push({ to: due.last, run: false, missed: due.missedCount })
+  // The first move takes what was missed along.
+  const passed = { missed: due.missedCount, missedSlots: due.missed }
+  const moves: Move[] = due.run.map((slot, i) => ({ to: slot, run: true, ...(i === 0 ? passed : NOTHING_MISSED) }))
+  if (moves.length === 0 && due.last !== undefined) moves.push({ to: due.last, run: false, ...passed })
   return {
     from,
     moves,
@@ -61,4 +69,8 @@ export function planSchedule(
     missedCount: due.missedCount,
     next,
   }
+}
+
+function dueAt({ jitterMs }: Schedule, slot: number | undefined): number | undefined {
+  return slot === undefined ? undefined : slot + jitterMs(slot)
 }

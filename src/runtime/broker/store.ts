@@ -62,13 +62,18 @@ export interface CursorAdvance {
   readonly to: number
   /** Slots between `from` and `to` that were missed. */
   readonly missed: number
+  /** Of these slots the newest, the oldest first. */
+  readonly missedSlots: readonly number[]
   readonly fingerprint: string
   /** What to publish; undefined moves the cursor only. */
   readonly publications: readonly Publication[]
 }
 
-/** Why a move happened or not. `stale`: someone moved the cursor already; `fenced`: the lease is another's. */
-export type AdvanceOutcome = 'advanced' | 'stale' | 'fenced'
+/**
+ * Why a move happened or not. `stale`: someone moved the cursor already; `fenced`: the lease is another's; `early`: by the broker's
+ * clock the slot is still to come.
+ */
+export type AdvanceOutcome = 'advanced' | 'stale' | 'fenced' | 'early'
 
 /** A dead letter with the message it is about. */
 export interface StoredDeadLetter extends DeadLetter {
@@ -122,6 +127,8 @@ export interface Store {
   /** One atomic step: checks the token, compares the cursor, moves it and publishes. Repeating it publishes nothing. */
   advanceCursor(beat: string, lease: LeaseFence, advance: CursorAdvance): Promise<AdvanceOutcome>
   removeCursors(beat: string, schedules: readonly string[]): Promise<void>
+  /** The newest slots of each schedule that were missed, the oldest first. */
+  readMissedSlots(beat: string): Promise<ReadonlyMap<string, readonly number[]>>
   /** The schedules of a beat that somebody has paused. */
   readPausedSchedules(beat: string): Promise<ReadonlySet<string>>
   /** @returns false when it was so already */

@@ -20,9 +20,11 @@ tasks in any language.
   - {name: nightly, task: reports.nightly, cron: "0 3 * * *", timeZone: Europe/Berlin, misfireGraceSeconds: 300}
   - {name: sweep, task: carts.sweep, everySeconds: 30, queue: mail, catchUp: None}
 
+Besides cron and everySeconds there is at: "2026-01-31T09:00:00+08:00", once. jitterSeconds: 20 spreads the runs of many schedules.
+
 catchUp says what happens to slots that passed while no beat ran: Last runs the latest, All runs each, None runs none.`,
     )
-  addFlags(command, 'connection', 'sending', 'process').action(async (flags: Record<string, unknown>) => {
+  addFlags(command, 'connection', 'sending', 'process', 'clocks').action(async (flags: Record<string, unknown>) => {
     const { runBeat } = await import('./run-beat.ts')
     await runBeat(flags)
   })

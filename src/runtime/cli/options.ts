@@ -62,6 +62,21 @@ const PROCESS: readonly Flag[] = [
   },
 ]
 
+const CLOCKS: readonly Flag[] = [
+  {
+    flags: '--max-skew <seconds>',
+    variable: 'TASKQUEUE_MAX_SKEW_SECONDS',
+    setting: 'maxSkewSeconds',
+    help: "how far this machine's clock and the broker's may be apart (60)",
+  },
+  {
+    flags: '--on-skew <what>',
+    variable: 'TASKQUEUE_ON_SKEW',
+    setting: 'onSkew',
+    help: 'beyond that: Report it, or HoldBeat until they agree again (Report)',
+  },
+]
+
 const CONSUMING: readonly Flag[] = [
   {
     flags: '--queues <names>',
@@ -90,7 +105,13 @@ const CONSUMING: readonly Flag[] = [
   },
 ]
 
-const GROUPS = { connection: CONNECTION, sending: SENDING, process: PROCESS, consuming: CONSUMING } as const
+const GROUPS = {
+  connection: CONNECTION,
+  sending: SENDING,
+  process: PROCESS,
+  clocks: CLOCKS,
+  consuming: CONSUMING,
+} as const
 
 /** Adds groups of options to a command. */
 export function addFlags(command: Command, ...groups: (keyof typeof GROUPS)[]): Command {

@@ -47,6 +47,7 @@ export async function runBeat(flags: Record<string, unknown>): Promise<void> {
     store,
     source: new SchedulesSource(path, app.schedules),
     scheduleFile: typeof flags['scheduleFile'] === 'string' ? flags['scheduleFile'] : undefined,
+    clockLimit: { maxSkewSeconds: settings.maxSkewSeconds, onSkew: settings.onSkew },
     log,
     clock: systemClock,
     onSent: tellMonitors(app),

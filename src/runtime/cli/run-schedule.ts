@@ -1,8 +1,10 @@
 // What `taskqueue schedule` does.
 import type { TaskApp } from '../app.ts'
 import { SchedulesSource } from '../beat/schedules-source.ts'
+import type { Cursor } from '../broker/store.ts'
 import { RedisStore } from '../broker/redis/store.ts'
 import { TaskQueueError, UsageError } from '../errors.ts'
+import type { Schedule } from '../triggers/schedule.ts'
 import { printJson, printLine, printTable } from './output.ts'
 import { appFor, beatName } from './run-beat.ts'
 
@@ -17,6 +19,24 @@ interface Scene {
   readonly beat: string
 }
 
+/** A schedule as it is listed. */
+interface Row {
+  readonly name: string
+  readonly task: string | null
+  readonly trigger: string | null
+  readonly lastRun: string | null
+  readonly nextRun: string | null
+  readonly runs: number
+  readonly missed: number
+  /** The newest ten, the oldest first. */
+  readonly missedSlots: readonly string[]
+  /** Seconds from when its last slot was due to when it was sent; null when that slot was not sent. */
+  readonly lastLatenessSeconds: number | null
+  /** How long its next slot has been due without having been sent or missed. */
+  readonly overdueSeconds: number
+  readonly paused: boolean
+}
+
 /** Joins schedules with what the broker remembers of them. @throws UsageError, BrokerError */
 export async function listSchedules(flags: Flags): Promise<void> {
   await withScene(flags, async ({ source, store, beat }) => {
@@ -26,15 +46,17 @@ export async function listSchedules(flags: Flags): Promise<void> {
       return
     }
     printTable(
-      ['NAME', 'TASK', 'WHEN', 'LAST RUN', 'NEXT RUN', 'RUNS', 'MISSED'],
+      ['NAME', 'TASK', 'WHEN', 'LAST RUN', 'NEXT RUN', 'LATE', 'RUNS', 'MISSED', 'LAST MISSED'],
       rows.map((row) => [
         row.name,
         row.task ?? '(not in these schedules)',
         row.trigger ?? '',
         row.lastRun ?? 'never',
         row.paused ? 'paused' : (row.nextRun ?? 'never'),
+        row.overdueSeconds > 0 ? `overdue ${row.overdueSeconds} s` : String(row.lastLatenessSeconds ?? ''),
         String(row.runs),
         String(row.missed),
+        row.missedSlots.at(-1) ?? '',
       ]),
       'there are no schedules',
     )
@@ -89,26 +111,51 @@ async function withScene(flags: Flags, run: (scene: Scene) => Promise<void>): Pr
   }
 }
 
-async function readRows(source: SchedulesSource, store: RedisStore, beat: string) {
-  const [cursors, paused, time] = [
+/** How long the next slot has been due without having been fired or missed: nobody's beat runs, or it is stuck. */
+function overdue({ trigger, jitterMs }: Schedule, cursor: Cursor, now: number): number {
+  const slot = cursor.fingerprint === trigger.fingerprint ? trigger.next(cursor.slot) : undefined
+  const late = slot === undefined ? 0 : Math.floor((now - slot - jitterMs(slot)) / 1000)
+  return Math.max(0, late)
+}
+
+/** Seconds from when its last slot was due to when it was sent; null when that slot was not sent. */
+function lastLateness({ jitterMs }: Schedule, { slot, firedAt }: Cursor): number | null {
+  return firedAt === null || firedAt < slot ? null : Math.max(0, firedAt - slot - jitterMs(slot)) / 1000
+}
+
+/** All that is known of the schedules: what they say, and what the broker remembers of them. */
+async function readRows(source: SchedulesSource, store: RedisStore, beat: string): Promise<Row[]> {
+  const [cursors, missed, paused, time] = [
     await store.readCursors(beat),
+    await store.readMissedSlots(beat),
     await store.readPausedSchedules(beat),
     await store.time(),
   ]
-  const iso = (instant: number | null | undefined): string | null => (instant ? new Date(instant).toISOString() : null)
-  const names = new Set([...source.schedules.map(({ name }) => name), ...cursors.keys()])
-  return [...names].map((name) => {
-    const schedule = source.schedules.find((one) => one.name === name)
-    const cursor = cursors.get(name)
+  const schedules = new Map(source.schedules.map((schedule) => [schedule.name, schedule]))
+  return [...new Set([...schedules.keys(), ...cursors.keys()])].map((name) => {
+    const [schedule, cursor] = [schedules.get(name), cursors.get(name)]
     return {
-      name,
-      task: schedule?.task ?? null,
-      trigger: schedule?.trigger.fingerprint ?? cursor?.fingerprint ?? null,
+      ...whatItSays(name, schedule, cursor, time.brokerMs),
       lastRun: iso(cursor?.firedAt),
-      nextRun: iso(schedule?.trigger.next(time.brokerMs)),
       runs: cursor?.runs ?? 0,
       missed: cursor?.missed ?? 0,
+      missedSlots: (missed.get(name) ?? []).map((slot) => new Date(slot).toISOString()),
+      lastLatenessSeconds: schedule && cursor ? lastLateness(schedule, cursor) : null,
+      overdueSeconds: schedule && cursor && !paused.has(name) ? overdue(schedule, cursor, time.brokerMs) : 0,
       paused: paused.has(name),
     }
   })
+}
+
+function whatItSays(name: string, schedule: Schedule | undefined, cursor: Cursor | undefined, now: number) {
+  return {
+    name,
+    task: schedule?.task ?? null,
+    trigger: schedule?.trigger.fingerprint ?? cursor?.fingerprint ?? null,
+    nextRun: iso(schedule?.trigger.next(now)),
+  }
+}
+
+function iso(instant: number | null | undefined): string | null {
+  return instant ? new Date(instant).toISOString() : null
 }

@@ -11,12 +11,16 @@ export interface BeatMetrics {
 /** What a beat is asked for when it is scraped. */
 export interface BeatGauges {
   leader(): boolean
+  held(): boolean
   schedules(): number
 }
 
 export function createBeatMetrics(registry: Registry, gauges: BeatGauges): BeatMetrics {
   const registers = [registry]
   scrapedGauge(registry, 'taskqueue_beat_leader', '1 while this beat holds the lease', () => (gauges.leader() ? 1 : 0))
+  scrapedGauge(registry, 'taskqueue_beat_held', '1 while it holds its fire since clocks disagree', () =>
+    gauges.held() ? 1 : 0,
+  )
   scrapedGauge(registry, 'taskqueue_beat_schedules', 'Schedules loaded', () => gauges.schedules())
   return {
     runs: new Counter({

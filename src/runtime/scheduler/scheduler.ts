@@ -98,7 +98,8 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
       jitterSeconds: options.jitterSeconds ?? 0,
       paused: false,
       // Of a job that is there already its own is kept: what came due while no process ran is still owed.
-      nextRunAt: this.#nextOf(trigger),
+      // A date that has just passed is due at once, and the misfire rule says what becomes of it.
+      nextRunAt: triggerOf(trigger).date ?? this.#nextOf(trigger),
     })
     return this.#shown(id)
   }
@@ -130,7 +131,7 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
 
   /** Another trigger. @throws UsageError `JobUnknown` */
   async rescheduleJob(id: string, trigger: TriggerSpec): Promise<Job> {
-    return this.#change(id, { trigger, nextRunAt: this.#nextOf(trigger) })
+    return this.#change(id, { trigger, nextRunAt: triggerOf(trigger).date ?? this.#nextOf(trigger) })
   }
 
   /** @throws UsageError `JobUnknown` */
@@ -264,7 +265,7 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
     const trigger = triggerOf(job.trigger)
     const catchUp = job.coalesce ? 'Last' : 'All'
     const due = dueSlots({ trigger, catchUp, misfireGraceSeconds: job.misfireGraceSeconds }, expected - 1, now)
-    const next = trigger.next(due.last ?? now) ?? null
+    const next = due.next ?? null
     const leaseUntil = now + LEASE_MS
     const runs = due.run.map((slot): RunRecord => ({ id: uuid4(), jobId: job.id, slot, leaseUntil }))
     const ours = await this.#store.claim(job.id, expected, next, runs, job.maxInstances)

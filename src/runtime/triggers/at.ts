@@ -9,5 +9,5 @@ import type { Trigger } from './trigger.ts'
  */
 export function parseAt(instant: InstantLike): Trigger {
   const slot = instantMs(instant)
-  return { next: (after) => (after < slot ? slot : undefined), fingerprint: `at ${slot}` }
+  return { next: (after) => (after < slot ? slot : undefined), date: slot, fingerprint: `at ${slot}` }
 }

@@ -10,6 +10,8 @@ export interface DueSlots {
   readonly missedCount: number
   /** The last slot that is due: where the cursor goes. Undefined when none is. */
   readonly last: number | undefined
+  /** The slot after the last one that is due; undefined when there is none any more. */
+  readonly next: number | undefined
 }
 
 export const MISSED_LISTED = 100
@@ -25,7 +27,7 @@ const MOST_WALKED = 100_000
  * Last runs the latest of them, All each, None only one that isn't late; none of them a slot later than the grace time.
  */
 export function dueSlots(
-  schedule: Pick<Schedule, 'trigger' | 'catchUp' | 'misfireGraceSeconds'>,
+  schedule: Pick<Schedule, 'trigger' | 'catchUp' | 'misfireGraceSeconds'> & Partial<Pick<Schedule, 'jitterMs'>>,
   cursor: number,
   now: number,
 ): DueSlots {
@@ -35,6 +37,7 @@ export function dueSlots(
   const missed: number[] = []
   let missedCount = 0
   let last: number | undefined
+  let next: number | undefined
   const miss = (slot: number): void => {
     missedCount += 1
     missed.push(slot)
@@ -44,11 +47,15 @@ export function dueSlots(
   let at = cursor
   for (;;) {
     const slot = schedule.trigger.next(at)
-    if (slot === undefined || slot > now) break
+    next = slot
+    if (slot === undefined) break
+    const dueAt = slot + (schedule.jitterMs?.(slot) ?? 0)
+    // In order: a slot never overtakes the one before it, however their jitter falls.
+    if (dueAt > now) break
     at = slot
     last = slot
     walked += 1
-    if (slot < oldestRun) miss(slot)
+    if (dueAt < oldestRun) miss(slot)
     else run.push(slot)
     if (walked === MOST_WALKED) {
       // A schedule of seconds after months of downtime: skip ahead to what may still be run.
@@ -59,7 +66,7 @@ export function dueSlots(
       last = resume
     }
   }
-  if (schedule.catchUp === 'All') return { run, missed, missedCount, last }
+  if (schedule.catchUp === 'All') return { run, missed, missedCount, last, next }
   for (const slot of run.slice(0, -1)) miss(slot)
-  return { run: run.slice(-1), missed, missedCount, last }
+  return { run: run.slice(-1), missed, missedCount, last, next }
 }

@@ -1,7 +1,9 @@
 // Schedules as people write them, in a TaskQueue, in a schedules file or in an app, checked and with their defaults filled in.
 import { UsageError, asError } from '../errors.ts'
+import { parseAt } from './at.ts'
 import { parseCron } from './cron.ts'
 import { parseEvery } from './every.ts'
+import { jitterOf } from './jitter.ts'
 import type { Trigger } from './trigger.ts'
 
 /** What happens to slots that passed while no beat ran: only the latest, each, or none is run. */
@@ -12,6 +14,8 @@ export interface Schedule {
   readonly name: string
   readonly task: string
   readonly trigger: Trigger
+  /** Milliseconds from a slot until it is due: its jitter. */
+  readonly jitterMs: (slot: number) => number
   /** The app's default queue when undefined. */
   readonly queue: string | undefined
   readonly priority: number | undefined
@@ -26,12 +30,15 @@ export interface Schedule {
 }
 
 export const DEFAULT_MISFIRE_GRACE_SECONDS = 300
+const MOST_JITTER_SECONDS = 86_400
 
 const FIELDS = new Set([
   'name',
   'task',
   'cron',
   'everySeconds',
+  'at',
+  'jitterSeconds',
   'timeZone',
   'queue',
   'priority',
@@ -91,6 +98,7 @@ function readSchedule(source: unknown, defaultZone: string): Schedule {
     name,
     task,
     trigger: readTrigger(source, defaultZone),
+    jitterMs: jitterOf(name, readJitter(source)),
     queue: text(source, 'queue'),
     priority: numberIn(source, 'priority', 0, 9),
     args,
@@ -102,16 +110,38 @@ function readSchedule(source: unknown, defaultZone: string): Schedule {
 }
 
 function readTrigger(source: Record<string, unknown>, defaultZone: string): Trigger {
-  const { cron, everySeconds } = source
-  if ((cron === undefined) === (everySeconds === undefined)) {
-    throw new UsageError('ScheduleInvalid', 'it needs either cron or everySeconds, and not both')
+  const { cron, everySeconds, at } = source
+  if ([cron, everySeconds, at].filter((one) => one !== undefined).length !== 1) {
+    throw new UsageError('ScheduleInvalid', 'it needs one of cron, everySeconds and at')
   }
+  if (at !== undefined) return readDate(at)
   if (everySeconds !== undefined) {
     if (typeof everySeconds !== 'number') throw new UsageError('IntervalInvalid', 'everySeconds is not a number')
     return parseEvery(everySeconds)
   }
   if (typeof cron !== 'string') throw new UsageError('CronInvalid', 'cron is not text: put it in quotes')
   return parseCron(cron, text(source, 'timeZone') ?? defaultZone)
+}
+
+/** In milliseconds. */
+function readJitter(source: Record<string, unknown>): number {
+  const { everySeconds } = source
+  const seconds = numberIn(source, 'jitterSeconds', 0, MOST_JITTER_SECONDS) ?? 0
+  if (typeof everySeconds === 'number' && seconds > everySeconds)
+    throw new UsageError(
+      'ScheduleInvalid',
+      `jitterSeconds is ${seconds}, longer than its everySeconds ${everySeconds}: a slot would be due after the next`,
+    )
+  return Math.floor(seconds * 1000)
+}
+
+function readDate(at: unknown): Trigger {
+  if (at instanceof Date) return parseAt(at)
+  if (typeof at === 'string') return parseAt(at)
+  throw new UsageError(
+    'EtaInvalid',
+    `at is text, an ISO-8601 instant with an offset such as "2026-01-31T09:00:00+08:00"; got ${JSON.stringify(at)}`,
+  )
 }
 
 function text(source: Record<string, unknown>, field: string): string | undefined {

@@ -4,6 +4,8 @@
 export interface Trigger {
   /** The first slot strictly after an instant; undefined when there is none any more. */
   next(after: number): number | undefined
+  /** The only slot of a trigger that is a date: one that has just passed when it is first seen is still owed. */
+  readonly date?: number
   /** The same trigger always has the same text; an edited one has another. */
   readonly fingerprint: string
 }

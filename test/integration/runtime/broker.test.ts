@@ -164,6 +164,7 @@ describe('leases', () => {
         from: null,
         to: 1000,
         missed: 2,
+        missedSlots: [500, 700],
         fingerprint: 'every 1 s',
         publications: [{ queue: 'q', priority: 0, raw: 'm' }],
       }
@@ -179,9 +180,25 @@ describe('leases', () => {
         fingerprint: 'every 1 s',
       })
       expect(
-        await store.advanceCursor('b', fence, { ...advance, from: 1000, to: 2000, missed: 1, publications: [] }),
+        await store.advanceCursor('b', fence, {
+          ...advance,
+          from: 1000,
+          to: 2000,
+          missed: 12,
+          missedSlots: Array.from({ length: 9 }, (_, i) => 1100 + i),
+          publications: [],
+        }),
       ).toBe('advanced')
-      expect((await store.readCursors('b')).get('s')).toMatchObject({ slot: 2000, runs: 1, missed: 3 })
+      expect((await store.readCursors('b')).get('s')).toMatchObject({ slot: 2000, runs: 1, missed: 14 })
+      // The newest ten are kept.
+      expect((await store.readMissedSlots('b')).get('s')).toEqual([
+        700,
+        ...Array.from({ length: 9 }, (_, i) => 1100 + i),
+      ])
+      const ahead = { ...advance, from: 2000, to: (await store.time()).brokerMs + 5000 }
+      expect(await store.advanceCursor('b', fence, ahead)).toBe('early')
+      await store.removeCursors('b', ['s'])
+      expect([(await store.readCursors('b')).size, (await store.readMissedSlots('b')).size]).toEqual([0, 0])
     } finally {
       await store.close()
     }

@@ -38,8 +38,9 @@ describe('planSchedule', () => {
 
   it('after four minutes of downtime Last runs the latest and counts three', () => {
     const plan = planSchedule(minutely('Last'), { broker: cursorAt(T0), file: undefined }, T0 + 4 * MINUTE + 1000)
-    expect(plan.moves).toEqual([{ to: T0 + 4 * MINUTE, run: true, missed: 3 }])
-    expect(plan.missedSlots).toEqual([1, 2, 3].map((i) => T0 + i * MINUTE))
+    const missedSlots = [1, 2, 3].map((i) => T0 + i * MINUTE)
+    expect(plan.moves).toEqual([{ to: T0 + 4 * MINUTE, run: true, missed: 3, missedSlots }])
+    expect(plan.missedSlots).toEqual(missedSlots)
   })
 
   it('lets the slots of a paused schedule pass: none run, none missed, none owed', () => {
@@ -47,7 +48,7 @@ describe('planSchedule', () => {
     const plan = planSchedule(minutely('All'), known, T0 + 4 * MINUTE + 1000, true)
     expect(plan).toEqual({
       from: T0,
-      moves: [{ to: T0 + 4 * MINUTE, run: false, missed: 0 }],
+      moves: [{ to: T0 + 4 * MINUTE, run: false, missed: 0, missedSlots: [] }],
       missedSlots: [],
       missedCount: 0,
       next: T0 + 5 * MINUTE,
@@ -57,7 +58,7 @@ describe('planSchedule', () => {
 
   it('All runs each within the grace time, and counts the older ones', () => {
     const plan = planSchedule(minutely('All', 120), { broker: cursorAt(T0), file: undefined }, T0 + 5 * MINUTE + 1000)
-    expect(plan.moves).toEqual([
+    expect(plan.moves).toMatchObject([
       { to: T0 + 4 * MINUTE, run: true, missed: 3 },
       { to: T0 + 5 * MINUTE, run: true, missed: 0 },
     ])
@@ -73,7 +74,7 @@ describe('planSchedule', () => {
 
   it('counts all as missed beyond the grace time', () => {
     const plan = planSchedule(minutely('Last', 10), { broker: cursorAt(T0), file: undefined }, T0 + 2 * MINUTE + 11_000)
-    expect(plan.moves).toEqual([{ to: T0 + 2 * MINUTE, run: false, missed: 2 }])
+    expect(plan.moves).toMatchObject([{ to: T0 + 2 * MINUTE, run: false, missed: 2 }])
   })
 
   it('runs nothing of the past of a schedule it has never seen, and marks the start', () => {
@@ -107,6 +108,60 @@ describe('planSchedule', () => {
     expect(runs(planSchedule(minutely('All'), { broker: both.file, file: both.broker }, T0 + 2 * MINUTE))).toEqual([
       T0 + 2 * MINUTE,
     ])
+  })
+
+  it('owes a date that has just passed when it is first seen, and misses one that is too old', () => {
+    const [date] = parseSchedules([{ name: 'a', task: 't', at: new Date(T0).toISOString(), misfireGraceSeconds: 60 }])
+    const nothing = { broker: undefined, file: undefined }
+    const planAt = (now: number, known = nothing as Parameters<typeof planSchedule>[1]) =>
+      planSchedule(date as Schedule, known, now)
+    expect(planAt(T0 - 1)).toMatchObject({ moves: [{ to: T0 - 1, run: false }], missedCount: 0, next: T0 })
+    expect(planAt(T0 + 5000)).toMatchObject({ from: null, moves: [{ to: T0, run: true }], next: undefined })
+    expect(planAt(T0 + 61_000)).toMatchObject({ moves: [{ to: T0, run: false, missed: 1, missedSlots: [T0] }] })
+    const done = { broker: cursorAt(T0, `at ${T0}`), file: undefined }
+    expect(planAt(T0 + 9000, done)).toMatchObject({ moves: [], missedCount: 0, next: undefined })
+  })
+
+  it('waits for the jitter of a slot, which is the same for every beat and is no lateness', () => {
+    const parse = (): Schedule =>
+      parseSchedules([
+        { name: 'a', task: 't', everySeconds: 60, jitterSeconds: 30, misfireGraceSeconds: 1 },
+      ])[0] as Schedule
+    const jitters = Array.from({ length: 1000 }, (_, i) => parse().jitterMs(T0 + i * MINUTE))
+    expect(Math.min(...jitters)).toBeGreaterThanOrEqual(0)
+    expect(Math.max(...jitters)).toBeLessThanOrEqual(30_000)
+    const mean = jitters.reduce((sum, one) => sum + one, 0) / jitters.length
+    expect(Math.abs(mean - 15_000)).toBeLessThan(1500)
+    const slot = T0 + MINUTE
+    const dueAt = slot + parse().jitterMs(slot)
+    const known = { broker: cursorAt(T0), file: undefined }
+    expect(planSchedule(parse(), known, dueAt - 1)).toMatchObject({ moves: [], next: dueAt })
+    expect(runs(planSchedule(parse(), known, dueAt))).toEqual([slot])
+    expect(planSchedule(parse(), known, dueAt + 1001)).toMatchObject({ moves: [{ run: false, missed: 1 }] })
+  })
+
+  it.each([
+    ['an interval', { everySeconds: 1 }, 1_000_000, 1000],
+    ['an interval with jitter', { everySeconds: 1, jitterSeconds: 0.9 }, 100_000, 1000],
+    ['seconds of cron', { cron: '*/5 * * * * *' }, 10_000, 5000],
+  ])('does not drift: %s, beat a little late each time', (_, trigger, count, periodMs) => {
+    const [schedule] = parseSchedules([{ name: 'a', task: 't', catchUp: 'All', ...trigger }])
+    const { fingerprint } = (schedule as Schedule).trigger
+    const planAt = (now: number) =>
+      planSchedule(schedule as Schedule, { broker: cursorAt(cursor, fingerprint), file: undefined }, now)
+    let [cursor, seed, wrong] = [T0, 1, 0]
+    let { next } = planAt(T0)
+    for (let i = 1; i <= count; i++) {
+      // A few milliseconds late, as timers and round trips are.
+      seed = (seed * 48_271) % 0x7fff_ffff
+      const plan = planAt((next ?? NaN) + (seed % 20))
+      const [move] = plan.moves
+      if (plan.moves.length !== 1 || move?.to !== T0 + i * periodMs || !move.run || plan.missedCount > 0) wrong += 1
+      cursor = move?.to ?? NaN
+      next = plan.next
+    }
+    expect(wrong).toBe(0)
+    expect(cursor).toBe(T0 + count * periodMs)
   })
 
   it("counts a second's worth of slots after months without walking them for ever", () => {

@@ -139,13 +139,16 @@ schedules:
   it.each([
     ['no name', { ...good, name: undefined }, /needs a name/],
     ['no task', { ...good, task: undefined }, /needs a task/],
-    ['both triggers', { ...good, everySeconds: 3 }, /either cron or everySeconds/],
-    ['no trigger', { ...good, cron: undefined }, /either cron or everySeconds/],
+    ['both triggers', { ...good, everySeconds: 3 }, /one of cron, everySeconds and at/],
+    ['no trigger', { ...good, cron: undefined }, /one of cron, everySeconds and at/],
     ['a bad cron', { ...good, cron: '99 * * * *' }, /schedule nightly: "99 \* \* \* \*" is no cron expression/],
     ['an interval of nothing', { name: 'a', task: 't', everySeconds: 0 }, /above 0/],
     ['a stray field', { ...good, every: 3 }, /the field every is not known/],
     ['a bad catchUp', { ...good, catchUp: 'Some' }, /Last, All or None/],
     ['a zone that does not exist', { ...good, timeZone: 'Mars/Olympus' }, /Mars\/Olympus/],
+    ['a date without an offset', { name: 'a', task: 't', at: '2026-01-31T09:00:00' }, /offset/],
+    ['a date that is a number', { name: 'a', task: 't', at: 5 }, /at is text/],
+    ['jitter beyond the next slot', { name: 'a', task: 't', everySeconds: 5, jitterSeconds: 6 }, /after the next/],
     ['text as args', { ...good, args: 'a' }, /args is not a list/],
   ])('are refused for %s', (_, schedule, message) => {
     expect(() => parseSchedules([schedule])).toThrow(message)

@@ -37,6 +37,8 @@ export interface Keys {
   fanout(exchange: string, routingKey: string): string
   lease(name: string): string
   cursors(beat: string): string
+  /** Hash by schedule of its newest slots that were missed. */
+  missedSlots(beat: string): string
   /** Set of schedules that somebody has paused. */
   pausedSchedules(beat: string): string
   /** Says that an outcome which no tag fences was done. */
@@ -79,6 +81,7 @@ export function redisKeys(prefix: string, db: number): Keys {
     unique: (name) => own(`unique:${name}`),
     lease: (name) => own(`lease:${name}`),
     cursors: (beat) => own(`cursors:${beat}`),
+    missedSlots: (beat) => own(`missed:${beat}`),
     pausedSchedules: (beat) => own(`paused-schedules:${beat}`),
     revoked: own('revoked'),
     once: (name) => own(`once:${name}`),

@@ -33,6 +33,8 @@ export interface RedisStoreOptions {
 const CONNECT_MS = 5000
 /** Dead letters read or dropped in one call. */
 const PAGE = 1000
+/** As advance-cursor.lua keeps of each schedule. */
+const MISSED_KEPT = 10
 
 export class RedisStore implements Store {
   readonly #keys: Keys
@@ -127,7 +129,7 @@ export class RedisStore implements Store {
   }
 
   async advanceCursor(beat: string, lease: LeaseFence, advance: CursorAdvance): Promise<AdvanceOutcome> {
-    const keys = [this.#keys.lease(lease.name), this.#keys.cursors(beat)]
+    const keys = [this.#keys.lease(lease.name), this.#keys.cursors(beat), this.#keys.missedSlots(beat)]
     const messages = advance.publications.flatMap(({ queue, priority, raw }) => {
       const number = keys.push(this.#keys.list(queue, priorityStep(priority)))
       return [number, raw, this.#keys.wake(queue)]
@@ -139,16 +141,25 @@ export class RedisStore implements Store {
       advance.from ?? '',
       advance.to,
       advance.missed,
+      advance.missedSlots.slice(-MISSED_KEPT).join(','),
       advance.fingerprint,
       ...messages,
     ]
     const reply = await this.#script({ name: 'advance-cursor', keys, args })
     if (reply === 1) return 'advanced'
-    return reply === 0 ? 'stale' : 'fenced'
+    if (reply === 0) return 'stale'
+    return reply === -2 ? 'early' : 'fenced'
   }
 
   async removeCursors(beat: string, schedules: readonly string[]): Promise<void> {
-    if (schedules.length > 0) await this.#run((redis) => redis.hdel(this.#keys.cursors(beat), ...schedules))
+    if (schedules.length === 0) return
+    const keys = [this.#keys.cursors(beat), this.#keys.missedSlots(beat)]
+    await this.#run((redis) => Promise.all(keys.map((key) => redis.hdel(key, ...schedules))))
+  }
+
+  async readMissedSlots(beat: string): Promise<ReadonlyMap<string, readonly number[]>> {
+    const fields = await this.#run((redis) => redis.hgetall(this.#keys.missedSlots(beat)))
+    return new Map(Object.entries(fields).map(([schedule, text]) => [schedule, text.split(',').map(Number)]))
   }
 
   async readPausedSchedules(beat: string): Promise<ReadonlySet<string>> {

@@ -1,0 +1,23 @@
+// Whether this machine's clock and the broker's agree well enough to fire. Pure. An offset that nobody knows holds nothing.
+
+export interface ClockLimit {
+  /** Seconds that the two clocks may be apart. */
+  readonly maxSkewSeconds: number
+  /** Report says it; HoldBeat fires nothing until they agree again. */
+  readonly onSkew: 'Report' | 'HoldBeat'
+}
+
+/**
+ * What is wrong between the clocks, for a person; undefined when nothing is.
+ * @param offset the machine's clock minus the broker's; how far that may be wrong counts in favour of the clocks
+ */
+export function skewProblem(
+  offset: { readonly seconds: number | null; readonly errorSeconds: number | null },
+  { maxSkewSeconds }: ClockLimit,
+): string | undefined {
+  if (offset.seconds === null) return undefined
+  if (Math.abs(offset.seconds) - (offset.errorSeconds ?? 0) <= maxSkewSeconds) return undefined
+  const way = offset.seconds > 0 ? 'ahead of' : 'behind'
+  const size = Math.abs(offset.seconds).toFixed(1)
+  return `this machine's clock is ${size} s ${way} the broker's, and the limit is ${maxSkewSeconds} s: correct the one that is wrong`
+}
