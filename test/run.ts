@@ -46,6 +46,8 @@ const checks: readonly (readonly [name: string, ...command: string[]])[] = [
 
 /** What tests start and Debian has. */
 const packages: readonly Package[] = [
+  // Lets a test's process have a clock that is wrong.
+  { name: 'faketime', files: ['/usr/bin/faketime'] },
   { name: 'redis-server', files: ['/usr/bin/redis-server', '/usr/local/bin/redis-server'] },
   { name: 'openssl', files: ['/usr/bin/openssl', '/usr/local/bin/openssl'] },
 ]

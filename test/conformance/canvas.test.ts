@@ -1,7 +1,7 @@
 // Links, chains, groups and chords made in Python that run on Node workers, on Python workers, and on both in turns.
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { TaskApp } from '../../src/runtime/app.ts'
-import { endAll, startWorker } from '../integration/runtime/support/command.ts'
+import { endAll, startWorker } from '../fixtures/command.ts'
 import { newLedger, ended } from '../integration/runtime/support/ledger.ts'
 import { startRedis, type RedisServer } from '../fixtures/redis-server.ts'
 import { until } from '../fixtures/until.ts'

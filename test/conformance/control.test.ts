@@ -1,7 +1,7 @@
 // Celery's own tools on Node workers: inspect, control, status, events.
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { TaskApp } from '../../src/runtime/app.ts'
-import { endAll, run, startWorker } from '../integration/runtime/support/command.ts'
+import { endAll, run, startWorker } from '../fixtures/command.ts'
 import { newLedger, begun } from '../integration/runtime/support/ledger.ts'
 import { startRedis, type RedisServer } from '../fixtures/redis-server.ts'
 import { until } from '../fixtures/until.ts'

@@ -2,7 +2,7 @@
 // inherits what the other leaves behind.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { TaskApp } from '../../src/runtime/app.ts'
-import { endAll, startWorker } from '../integration/runtime/support/command.ts'
+import { endAll, startWorker } from '../fixtures/command.ts'
 import { begun, ended, newLedger } from '../integration/runtime/support/ledger.ts'
 import { startRedis, type RedisServer } from '../fixtures/redis-server.ts'
 import { until } from '../fixtures/until.ts'

@@ -1,7 +1,7 @@
 // `celery control` and Node workers: what changes a worker from outside, with the answers that a Python worker gives.
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { TaskApp } from '../../src/runtime/app.ts'
-import { endAll, startWorker, type Process } from '../integration/runtime/support/command.ts'
+import { endAll, startWorker, type Process } from '../fixtures/command.ts'
 import { begun, ended, newLedger } from '../integration/runtime/support/ledger.ts'
 import { startRedis, type RedisServer } from '../fixtures/redis-server.ts'
 import { until } from '../fixtures/until.ts'

@@ -1,7 +1,7 @@
 // Tasks and results across languages, with a real Celery on the other side.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { TaskApp } from '../../src/runtime/app.ts'
-import { endAll, startWorker } from '../integration/runtime/support/command.ts'
+import { endAll, startWorker } from '../fixtures/command.ts'
 import { ended, newLedger } from '../integration/runtime/support/ledger.ts'
 import { startRedis, type RedisServer } from '../fixtures/redis-server.ts'
 import { until } from '../fixtures/until.ts'

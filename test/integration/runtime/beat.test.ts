@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { decodeEnvelope } from '../../../src/runtime/protocol/envelope.ts'
 import { decodeTask, type TaskMessage } from '../../../src/runtime/protocol/task-message.ts'
-import { endAll, launch, run, startWorker, type Process } from './support/command.ts'
+import { endAll, launch, run, startWorker, type Process } from '../../fixtures/command.ts'
 import { startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
 import { until } from '../../fixtures/until.ts'
 

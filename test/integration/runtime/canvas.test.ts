@@ -1,7 +1,7 @@
 // Chains and chords whose workers are killed at any moment: nothing is lost, and no body of a chord is sent twice.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { TaskApp } from '../../../src/runtime/app.ts'
-import { endAll, startWorker, type Process } from './support/command.ts'
+import { endAll, startWorker, type Process } from '../../fixtures/command.ts'
 import { ended, newLedger } from './support/ledger.ts'
 import { startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
 import { until } from '../../fixtures/until.ts'

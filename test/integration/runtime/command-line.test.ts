@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { TaskApp } from '../../../src/runtime/app.ts'
-import { endAll, launch, run, startWorker, type Output } from './support/command.ts'
+import { endAll, launch, run, startWorker, type Output } from '../../fixtures/command.ts'
 import { startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
 import { until } from '../../fixtures/until.ts'
 

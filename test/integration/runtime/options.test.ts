@@ -1,7 +1,7 @@
 // What options of tasks and of the app do in a worker of the pool `async`.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { TaskApp } from '../../../src/runtime/app.ts'
-import { endAll, FIXTURE_APP, launch, startWorker } from './support/command.ts'
+import { endAll, FIXTURE_APP, launch, startWorker } from '../../fixtures/command.ts'
 import { begun, newLedger, read } from './support/ledger.ts'
 import { startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
 import { until } from '../../fixtures/until.ts'

@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { TaskApp } from '../../../src/runtime/app.ts'
 import { ResultError } from '../../../src/runtime/errors.ts'
-import { endAll, run, startWorker, type Process } from './support/command.ts'
+import { endAll, run, startWorker, type Process } from '../../fixtures/command.ts'
 import { begun, ended, newLedger } from './support/ledger.ts'
 import { startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
 import { until } from '../../fixtures/until.ts'

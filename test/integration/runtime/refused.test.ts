@@ -8,7 +8,7 @@ import { RENEWED_AT_BYTES } from '../../../src/runtime/broker/redis/lease-renewa
 import { LeaseSlots } from '../../../src/runtime/broker/redis/lease-slots.ts'
 import { RedisTransport } from '../../../src/runtime/broker/redis/transport.ts'
 import { systemClock, type Clock } from '../../../src/runtime/clock.ts'
-import { endAll, startWorker } from './support/command.ts'
+import { endAll, startWorker } from '../../fixtures/command.ts'
 import { startCutProxy, type CutProxy } from './support/cut-proxy.ts'
 import { begun, ended, newLedger } from './support/ledger.ts'
 import { startRedis, type RedisServer } from '../../fixtures/redis-server.ts'

@@ -1,7 +1,7 @@
 // SIGTERM: what runs may end, what doesn't is given back, and a second signal doesn't wait.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { TaskApp } from '../../../src/runtime/app.ts'
-import { endAll, startWorker } from './support/command.ts'
+import { endAll, startWorker } from '../../fixtures/command.ts'
 import { begun, ended, newLedger } from './support/ledger.ts'
 import { startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
 import { until } from '../../fixtures/until.ts'

@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { TaskApp } from '../../../src/runtime/app.ts'
 import { encodeControl } from '../../../src/runtime/protocol/control.ts'
-import { endAll, run, startWorker } from './support/command.ts'
+import { endAll, run, startWorker } from '../../fixtures/command.ts'
 import { begun, ended, newLedger, read } from './support/ledger.ts'
 import { startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
 import { until } from '../../fixtures/until.ts'

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { TaskApp } from '../../../src/runtime/app.ts'
 import { startCutProxy } from './support/cut-proxy.ts'
 import { sha } from './support/scripts.ts'
-import { endAll, startWorker } from './support/command.ts'
+import { endAll, startWorker } from '../../fixtures/command.ts'
 import { begun, newLedger } from './support/ledger.ts'
 import { startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
 import { until } from '../../fixtures/until.ts'

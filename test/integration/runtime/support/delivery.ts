@@ -2,7 +2,7 @@
 // this folder, so that they run side by side.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { TaskApp } from '../../../../src/runtime/app.ts'
-import { endAll, startWorker, type Process } from './command.ts'
+import { endAll, startWorker, type Process } from '../../../fixtures/command.ts'
 import { begun, ended, newLedger, read } from './ledger.ts'
 import { startBroker, type BrokerKind, type BrokerUnderTest } from '../../../fixtures/brokers.ts'
 import { until } from '../../../fixtures/until.ts'

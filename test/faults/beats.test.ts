@@ -1,0 +1,130 @@
+// Twenty beats of one name at once, started by mistake, on machines whose clocks are up to 30 s apart; the one that fires is killed
+// or stopped again and again. Each slot is published once, or accounted for as missed.
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { decodeEnvelope } from '../../src/runtime/protocol/envelope.ts'
+import { decodeTask } from '../../src/runtime/protocol/task-message.ts'
+import { endAll, launch, run, type Process } from '../fixtures/command.ts'
+import { startRedis, type RedisServer } from '../fixtures/redis-server.ts'
+import { until } from '../fixtures/until.ts'
+import { clockOff } from '../fixtures/wrong-clock.ts'
+
+const BEATS = 20
+/** How often the beat that fires is hit. */
+const HITS = 10
+/** Seconds between the slowest and the fastest clock. */
+const APART = 30
+
+let redis: RedisServer
+let folder: string
+let schedules: string
+let started = 0
+
+beforeEach(async () => {
+  redis = await startRedis()
+  folder = await mkdtemp(join(tmpdir(), 'taskqueue-beats-'))
+  schedules = join(folder, 'schedules.yaml')
+})
+afterEach(async () => {
+  await endAll()
+  await redis.close()
+  await rm(folder, { recursive: true, force: true })
+})
+
+/** Every hit is drawn from this, so that a run can be repeated. */
+function drawing(seed: number): () => number {
+  let state = seed
+  return () => (state = (state * 48_271) % 0x7fff_ffff) / 0x7fff_ffff
+}
+
+function startBeat(clockSeconds: number): Process {
+  const file = join(folder, `schedule-${started++}.json`)
+  const args = ['beat', '--schedules', schedules, '--schedule-file', file, '--name', 'many']
+  return launch(args, { TASKQUEUE_BROKER_URL: redis.url, ...clockOff(clockSeconds) })
+}
+
+async function slots(queue: string): Promise<number[]> {
+  const raws = await redis.client.lrange(queue, 0, -1)
+  return raws.reverse().map((raw) => decodeTask(decodeEnvelope(raw, { maxBodyBytes: 1e6 })).scheduledFor ?? NaN)
+}
+
+/** The process id of the beat that holds the lease now. */
+async function holder(): Promise<number | undefined> {
+  const lease = await redis.client.get('taskqueue:lease:beat:many')
+  const pid = Number(lease?.split(':').at(-2))
+  return Number.isInteger(pid) ? pid : undefined
+}
+
+it('twenty beats whose holder is killed and stopped again and again publish each slot once, or account for it', async () => {
+  const seed = Math.floor(Math.random() * 1e9) + 1
+  process.stdout.write(`seed ${seed}\n`)
+  const draw = drawing(seed)
+  const clock = (): number => Math.round((draw() - 0.5) * APART)
+  await writeFile(
+    schedules,
+    `schedules:
+- {name: all, task: t, everySeconds: 1, queue: all, catchUp: All, misfireGraceSeconds: 600}
+- {name: last, task: t, everySeconds: 1, queue: last, misfireGraceSeconds: 3}
+- {name: none, task: t, cron: "*/2 * * * * *", queue: none, catchUp: None}
+- {name: spread, task: t, everySeconds: 1, jitterSeconds: 1, queue: spread, catchUp: All, misfireGraceSeconds: 600}
+`,
+  )
+  const beats = new Map<number, Process>()
+  const add = (seconds: number): void => {
+    const one = startBeat(seconds)
+    beats.set(one.pid, one)
+  }
+  // The slowest and the fastest clock are among them.
+  for (const seconds of [-APART / 2, APART / 2, ...Array.from({ length: BEATS - 2 }, clock)]) add(seconds)
+  await until('the first slots are published', async () => (await slots('all')).length >= 2, 60)
+
+  let before: number | undefined
+  for (let hit = 0; hit < HITS; hit++) {
+    const pid = await until(
+      'a beat that was not hit yet fires',
+      async () => {
+        const now = await holder()
+        return now !== undefined && now !== before && beats.has(now) ? now : undefined
+      },
+      30,
+    )
+    const enough = (await slots('all')).length + 1 + Math.floor(draw() * 2)
+    await until('it publishes', async () => (await slots('all')).length >= enough)
+    const one = beats.get(pid)
+    if (draw() < 0.5) {
+      one?.signal('SIGKILL')
+      beats.delete(pid)
+      add(clock())
+    } else {
+      one?.signal('SIGSTOP')
+      // It comes back while another holds the lease, and believes for a moment that it is still its own.
+      await until("the lease is another beat's", async () => ![undefined, pid].includes(await holder()), 30)
+      one?.signal('SIGCONT')
+    }
+    before = pid
+  }
+  const enough = (await slots('all')).length + 3
+  await until('they have gone on', async () => (await slots('all')).length >= enough, 30)
+  const told = JSON.parse(
+    (
+      await run(['schedule', 'list', '--schedules', schedules, '--name', 'many', '--json'], {
+        TASKQUEUE_BROKER_URL: redis.url,
+      })
+    ).stdout,
+  ) as { name: string; runs: number; missed: number }[]
+  await endAll()
+
+  for (const { name, runs, missed } of told) {
+    const period = name === 'none' ? 2000 : 1000
+    const found = await slots(name)
+    const [first = NaN, last = NaN] = [found[0], found.at(-1)]
+    expect(new Set(found).size, `${name} publishes no slot twice`).toBe(found.length)
+    expect(found, `${name} publishes in order`).toEqual(found.toSorted((a, b) => a - b))
+    const passed = (last - first) / period + 1 - found.length
+    expect(found.length).toBeGreaterThanOrEqual(runs)
+    expect([name, missed]).toEqual([name, passed])
+    if (name === 'all' || name === 'spread') expect([name, passed]).toEqual([name, 0])
+  }
+})
