@@ -55,6 +55,9 @@ export function beatFinding(situation: Situation): Finding {
   if (!beatPod) return missing(situation, name)
   if (beatPod.metadata.deletionTimestamp !== undefined) return terminating(situation, beatPod)
   if (isReady(beatPod)) return running(situation, name)
+  const held = beatDetail(situation)?.held
+  if (typeof held === 'string')
+    return unready('ClockSkewed', `Beat holds its fire (clockSync.onSkew: HoldBeat): ${held}.`)
   if (isSilent(beatPod)) return unreachable(situation, beatPod, 'has not been heard of by its node')
   const trouble = podTrouble(beatPod)
   return trouble ? unready(trouble.reason, trouble.message) : unready('Starting', `Pod ${name} is not ready yet.`)

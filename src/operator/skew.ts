@@ -47,7 +47,7 @@ function skewText(offset: number): string {
 
 export function clockFinding(queue: TaskQueue, skew: Skew): Finding {
   const type = 'ClockSynchronized'
-  const { mode, maxSkewSeconds, onSkew } = queue.spec.clockSync
+  const { mode, maxSkewSeconds } = queue.spec.clockSync
   if (mode === 'Off')
     return { type, status: 'Unknown', reason: 'Off', message: 'spec.clockSync.mode is Off: clocks are not measured.' }
   if (skew.offsetSeconds === undefined) {
@@ -66,8 +66,6 @@ export function clockFinding(queue: TaskQueue, skew: Skew): Finding {
   const whose = skew.shared
     ? `Every pod says the same, so it is the broker's clock that is wrong: correct the time on the broker's host.`
     : `Correct the time on that pod's node.`
-  const held =
-    onSkew === 'HoldBeat' ? ' This version does not hold beat for it yet: onSkew: HoldBeat only reports.' : ''
-  const message = `Pod ${skew.pod ?? '?'} is ${skew.text.slice(1)} ${way} the broker; ${limit}. ${whose}${held}`
+  const message = `Pod ${skew.pod ?? '?'} is ${skew.text.slice(1)} ${way} the broker; ${limit}. ${whose}`
   return { type, status: 'False', reason: skew.shared ? 'BrokerClockSkewed' : 'PodClockSkewed', message }
 }

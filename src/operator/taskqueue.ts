@@ -199,6 +199,14 @@ export interface TaskQueueBody {
          * An interval, anchored to the epoch.
          */
         everySeconds?: number
+        /**
+         * Once, at an ISO-8601 instant with an offset, such as 2026-01-31T09:00:00+08:00.
+         */
+        at?: string
+        /**
+         * Each slot is put off by up to so many seconds, the same for the same slot.
+         */
+        jitterSeconds?: number
         queue?: string
         args?: {
           [k: string]: unknown
@@ -260,7 +268,7 @@ export interface TaskQueueBody {
       servers?: string[]
       maxSkewSeconds: number
       /**
-       * What follows beyond maxSkewSeconds. HoldBeat is not acted on yet by this version; it reports.
+       * What follows beyond maxSkewSeconds: a condition, or a Declared beat that also fires nothing until the clocks agree again.
        */
       onSkew: 'Report' | 'HoldBeat'
     }

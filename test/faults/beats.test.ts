@@ -1,5 +1,5 @@
-// Twenty beats of one name at once, started by mistake, on machines whose clocks are up to 30 s apart; the one that fires is killed
-// or stopped again and again. Each slot is published once, or accounted for as missed.
+// Twenty beats of one name at once, started by mistake, on machines whose clocks are up to 30 s apart; the one that fires is killed,
+// stopped, or heard late by the broker, again and again. Each slot is published once, or accounted for as missed.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,13 +7,15 @@ import { afterEach, beforeEach, expect, it } from 'vitest'
 import { decodeEnvelope } from '../../src/runtime/protocol/envelope.ts'
 import { decodeTask } from '../../src/runtime/protocol/task-message.ts'
 import { endAll, launch, run, type Process } from '../fixtures/command.ts'
+import { startLateNetwork, type LateNetwork } from '../fixtures/late-network.ts'
 import { startRedis, type RedisServer } from '../fixtures/redis-server.ts'
 import { until } from '../fixtures/until.ts'
 import { clockOff } from '../fixtures/wrong-clock.ts'
 
 const BEATS = 20
 /** How often the beat that fires is hit. */
-const HITS = 10
+const HITS = 9
+const KINDS = ['killed', 'stopped', 'heard late'] as const
 /** Seconds between the slowest and the fastest clock. */
 const APART = 30
 
@@ -22,6 +24,13 @@ let folder: string
 let schedules: string
 let started = 0
 
+/** A beat and what lies between it and the broker. */
+interface Hittable {
+  readonly process: Process
+  readonly network: LateNetwork
+}
+const beats = new Map<number, Hittable>()
+
 beforeEach(async () => {
   redis = await startRedis()
   folder = await mkdtemp(join(tmpdir(), 'taskqueue-beats-'))
@@ -29,6 +38,8 @@ beforeEach(async () => {
 })
 afterEach(async () => {
   await endAll()
+  await Promise.all([...beats.values()].map(({ network }) => network.close()))
+  beats.clear()
   await redis.close()
   await rm(folder, { recursive: true, force: true })
 })
@@ -39,10 +50,12 @@ function drawing(seed: number): () => number {
   return () => (state = (state * 48_271) % 0x7fff_ffff) / 0x7fff_ffff
 }
 
-function startBeat(clockSeconds: number): Process {
+async function startBeat(clockSeconds: number): Promise<void> {
   const file = join(folder, `schedule-${started++}.json`)
   const args = ['beat', '--schedules', schedules, '--schedule-file', file, '--name', 'many']
-  return launch(args, { TASKQUEUE_BROKER_URL: redis.url, ...clockOff(clockSeconds) })
+  const network = await startLateNetwork(redis.port)
+  const one = launch(args, { TASKQUEUE_BROKER_URL: network.url, ...clockOff(clockSeconds) })
+  beats.set(one.pid, { process: one, network })
 }
 
 async function slots(queue: string): Promise<number[]> {
@@ -57,7 +70,7 @@ async function holder(): Promise<number | undefined> {
   return Number.isInteger(pid) ? pid : undefined
 }
 
-it('twenty beats whose holder is killed and stopped again and again publish each slot once, or account for it', async () => {
+it('twenty beats whose holder is killed, stopped and heard late again and again publish each slot once, or account for it', async () => {
   const seed = Math.floor(Math.random() * 1e9) + 1
   process.stdout.write(`seed ${seed}\n`)
   const draw = drawing(seed)
@@ -71,13 +84,8 @@ it('twenty beats whose holder is killed and stopped again and again publish each
 - {name: spread, task: t, everySeconds: 1, jitterSeconds: 1, queue: spread, catchUp: All, misfireGraceSeconds: 600}
 `,
   )
-  const beats = new Map<number, Process>()
-  const add = (seconds: number): void => {
-    const one = startBeat(seconds)
-    beats.set(one.pid, one)
-  }
   // The slowest and the fastest clock are among them.
-  for (const seconds of [-APART / 2, APART / 2, ...Array.from({ length: BEATS - 2 }, clock)]) add(seconds)
+  for (const seconds of [-APART / 2, APART / 2, ...Array.from({ length: BEATS - 2 }, clock)]) await startBeat(seconds)
   await until('the first slots are published', async () => (await slots('all')).length >= 2, 60)
 
   let before: number | undefined
@@ -92,16 +100,25 @@ it('twenty beats whose holder is killed and stopped again and again publish each
     )
     const enough = (await slots('all')).length + 1 + Math.floor(draw() * 2)
     await until('it publishes', async () => (await slots('all')).length >= enough)
-    const one = beats.get(pid)
-    if (draw() < 0.5) {
-      one?.signal('SIGKILL')
-      beats.delete(pid)
-      add(clock())
-    } else {
-      one?.signal('SIGSTOP')
+    const kind = KINDS[hit % KINDS.length]
+    const { process: one, network } = beats.get(pid) as Hittable
+    const lost = (): Promise<unknown> =>
+      until("the lease is another beat's", async () => ![undefined, pid].includes(await holder()), 30)
+    if (kind === 'killed') {
+      one.signal('SIGKILL')
+      await startBeat(clock())
+    } else if (kind === 'stopped') {
+      one.signal('SIGSTOP')
+      await lost()
       // It comes back while another holds the lease, and believes for a moment that it is still its own.
-      await until("the lease is another beat's", async () => ![undefined, pid].includes(await holder()), 30)
-      one?.signal('SIGCONT')
+      one.signal('SIGCONT')
+    } else {
+      network.hold()
+      await lost()
+      const more = (await slots('all')).length + 1
+      await until('the other has published', async () => (await slots('all')).length >= more)
+      // Only the broker can tell now that these steps are of the past.
+      network.release()
     }
     before = pid
   }

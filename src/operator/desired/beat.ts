@@ -93,6 +93,8 @@ function declaredBeat(queue: TaskQueue, beat: BeatSpec, inputs: OperatorInputs):
       ...identityEnvironment(queue),
       { name: 'TASKQUEUE_DEFAULT_QUEUE', value: defaultQueue(queue) },
       { name: 'TASKQUEUE_ENVIRONMENT', value: queue.spec.environment },
+      { name: 'TASKQUEUE_MAX_SKEW_SECONDS', value: String(queue.spec.clockSync.maxSkewSeconds) },
+      { name: 'TASKQUEUE_ON_SKEW', value: queue.spec.clockSync.onSkew },
       { name: 'TASKQUEUE_HEALTH_PORT', value: String(HEALTH_PORT) },
     ],
     ports: [{ name: 'health', containerPort: HEALTH_PORT, protocol: 'TCP' }],

@@ -18,6 +18,7 @@ export function skewProblem(
   if (offset.seconds === null) return undefined
   if (Math.abs(offset.seconds) - (offset.errorSeconds ?? 0) <= maxSkewSeconds) return undefined
   const way = offset.seconds > 0 ? 'ahead of' : 'behind'
-  const size = Math.abs(offset.seconds).toFixed(1)
+  // Coarse, so that what is told from it doesn't change with every measurement.
+  const size = Math.abs(offset.seconds).toFixed(Math.abs(offset.seconds) < 10 ? 1 : 0)
   return `this machine's clock is ${size} s ${way} the broker's, and the limit is ${maxSkewSeconds} s: correct the one that is wrong`
 }

@@ -75,6 +75,9 @@ const refused: [string, Spec, RegExp][] = [
     /exactly one of cron and everySeconds/,
   ],
   ['a schedule with neither', schedule({}), /exactly one of cron and everySeconds/],
+  ['a date without an offset', schedule({ at: '2026-01-31T09:00:00' }), /spec.beat.schedules\[0\].at/],
+  ['a date with a cron line', schedule({ at: '2026-01-31T09:00:00Z', cron: '* * * * *' }), /exactly one of cron/],
+  ['jitter beyond the next slot', schedule({ everySeconds: 5, jitterSeconds: 6 }), /after the next/],
   ['an interval of nothing', schedule({ everySeconds: 0 }), /greater than or equal to 1/],
   [
     'two schedules of one name',

@@ -268,6 +268,16 @@ describe('BeatReady', () => {
     expect(condition(situation(queue, { beatPod: gated }), 'BeatReady').reason).toBe('Starting')
   })
 
+  it('says that beat holds its fire since clocks disagree', () => {
+    const held =
+      "this machine's clock is 75 s ahead of the broker's, and the limit is 60 s: correct the one that is wrong"
+    const said = { ...presence('orders-beat', 75), kind: 'beat', detail: { held } } as const
+    const unready = pod('orders-beat', { phase: 'Running', conditions: [{ type: 'Ready', status: 'False' }] })
+    const found = condition(situation(queue, { beatPod: unready, broker: reachable(0, [said]) }), 'BeatReady')
+    expect(found).toMatchObject({ status: 'False', reason: 'ClockSkewed' })
+    expect(found.message).toContain(held)
+  })
+
   it('is told apart from a change that was refused', () => {
     const refusal = { reason: 'ApplyRefused', message: 'Pod orders-beat was refused.' } as const
     const running = situation(queue, { beatPod: pod('orders-beat', readyStatus), beatRefusal: refusal })

@@ -21,7 +21,7 @@ describe('skewProblem', () => {
     [-75.25, 'behind'],
   ])('says which way a clock that is %s s off goes', (seconds, way) => {
     const problem = skewProblem({ seconds, errorSeconds: 0.01 }, limit)
-    expect(problem).toContain(`${Math.abs(seconds).toFixed(1)} s ${way}`)
+    expect(problem).toContain(`${Math.round(Math.abs(seconds))} s ${way}`)
     expect(problem).toContain('limit is 60 s')
   })
 })
