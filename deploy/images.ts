@@ -154,7 +154,7 @@ async function ordersContext(stages: Stages): Promise<string> {
   return context
 }
 
-/** reports.py and its packages for the Python 3.11 of Debian 12, whatever Python this machine has. */
+/** The project's modules and its packages for the Python 3.11 of Debian 12, whatever Python this machine has. */
 async function reportsContext(stages: Stages): Promise<string> {
   const source = join(root, 'deploy/examples/reports-app')
   const context = join(contexts(), 'reports-app')
@@ -188,7 +188,7 @@ async function reportsContext(stages: Stages): Promise<string> {
       writeFileSync(stamp, key)
     })
   }
-  cpSync(join(source, 'reports.py'), join(context, 'reports.py'))
+  for (const file of ['reports.py', 'timers.py']) cpSync(join(source, file), join(context, file))
   return context
 }
 

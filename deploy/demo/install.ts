@@ -49,7 +49,7 @@ async function clearPendingRelease(kubectl: Kubectl): Promise<void> {
 }
 
 /** An example's YAML with the images that were built here in the place of `taskqueue.local/<name>:dev`. */
-export function example(name: 'redis' | 'orders' | 'reports', images: ProjectImages): string {
+export function example(name: 'redis' | 'orders' | 'reports' | 'timers', images: ProjectImages): string {
   const text = readFileSync(join(root, 'deploy/examples', `${name}.yaml`), 'utf8')
   return text
     .replaceAll('taskqueue.local/example-orders:dev', images.orders.reference)

@@ -1,7 +1,9 @@
 // The companion's process. It listens first, never ends for what it can report, and ends at once when told to.
 
 import { BrokerClock } from './clock/brokerclock.ts'
+import { Pidbox } from './pidbox.ts'
 import { CeleryPing } from './ping.ts'
+import { RegisteredTasks } from './registered.ts'
 import { serve } from './server.ts'
 import { readSettings } from './settings.ts'
 
@@ -16,8 +18,12 @@ function report(level: 'info' | 'warn' | 'error', message: string): void {
 
 const stop = new AbortController()
 const hasBroker = settings.brokerUrl !== ''
-const clock = hasBroker && settings.clock !== 'Off' ? new BrokerClock(settings, report) : undefined
-const ping = hasBroker && settings.ping === 'Celery' ? new CeleryPing(settings.brokerUrl, settings.nodeName) : undefined
+const pidbox = hasBroker && settings.ping === 'Celery' ? new Pidbox(settings.brokerUrl, settings.nodeName) : undefined
+const ping = pidbox && new CeleryPing(pidbox)
+const clock =
+  hasBroker && settings.clock !== 'Off'
+    ? new BrokerClock(settings, report, pidbox && new RegisteredTasks(pidbox))
+    : undefined
 
 try {
   const { port } = await serve({ settings, clock, ping })
@@ -43,5 +49,5 @@ const alive = setInterval(() => undefined, 60_000)
 await (clock?.run(stop.signal) ??
   new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve())))
 clearInterval(alive)
-ping?.close()
+pidbox?.close()
 process.exit(0)

@@ -7,6 +7,7 @@ import { schedulesHash, shortHash } from './desired/schedules.ts'
 import { timestamp, type LivePod } from './objects.ts'
 import { isReady, isSilent, podTrouble } from './podtrouble.ts'
 import type { Situation } from './situation.ts'
+import { unknownTasks } from './unknowntasks.ts'
 
 export function schedulesFinding(situation: Situation): Finding {
   const type = 'SchedulesOnTime'
@@ -20,6 +21,8 @@ export function schedulesFinding(situation: Situation): Finding {
     const message = `Beat keeps its last good schedules: ${said.schedulesProblem}.`
     return { type, status: 'False', reason: 'BeatRefusedSchedules', message }
   }
+  const unknown = unknownTasks(situation)
+  if (unknown.length > 0) return { type, status: 'False', reason: 'TaskUnknown', message: unknown.join(' ') }
   if (!said)
     return {
       type,
@@ -96,7 +99,21 @@ function terminating(situation: Situation, pod: LivePod): Finding {
   if (overdueMs <= 15_000) {
     return unready('Terminating', `The old Pod ${pod.metadata.name} is ending; the new one follows.`)
   }
+  const { finalizers = [] } = pod.metadata
+  if (finalizers.length > 0 && hasEnded(pod)) {
+    return unready(
+      'HeldByFinalizer',
+      `Pod ${pod.metadata.name} has ended and is kept by its finalizers ${finalizers.join(', ')}: whoever set them must take them away. ` +
+        'A second beat is never started beside it.',
+    )
+  }
   return unreachable(situation, pod, `should have been gone by ${timestamp(since)} and is not`)
+}
+
+/** Whether the kubelet has said that every container has ended. */
+function hasEnded({ status }: LivePod): boolean {
+  const containers = [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])]
+  return containers.length > 0 && containers.every(({ state }) => state?.terminated !== undefined)
 }
 
 function unreachable({ queue }: Situation, pod: LivePod, what: string): Finding {

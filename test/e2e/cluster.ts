@@ -6,7 +6,7 @@ import type { TestProject } from 'vitest/node'
 import { diagnose } from '../../deploy/demo/diagnosis.ts'
 import { example, installOperator, OPERATOR_NAMESPACE, waitReady } from '../../deploy/demo/install.ts'
 import { Kubectl } from '../../deploy/demo/kubectl.ts'
-import { deliverImages, projectImages } from '../../deploy/images.ts'
+import { deliverImages, projectImages, type ProjectImages } from '../../deploy/images.ts'
 import { clusterEnvironment, openCluster, type Cluster } from '../../deploy/local/cluster.ts'
 import { describeFailure, Stages } from '../../deploy/local/stage.ts'
 
@@ -17,6 +17,7 @@ declare module 'vitest' {
     clusterEnv: { KUBECONFIG: string; PATH: string }
     operatorImage: string
     ordersImage: string
+    images: ProjectImages
   }
 }
 
@@ -62,6 +63,7 @@ async function prepare(
   project.provide('clusterEnv', env)
   project.provide('operatorImage', images.operator.reference)
   project.provide('ordersImage', images.orders.reference)
+  project.provide('images', images)
 }
 
 async function isUp(cluster: Cluster): Promise<boolean> {
@@ -83,7 +85,8 @@ async function removeNamespace(kubectl: Kubectl): Promise<void> {
   await kubectl.wait(180, 'delete', 'namespace', NAMESPACE, '--ignore-not-found')
 }
 
-function inNamespace(manifest: string): string {
+/** A manifest of the examples, in this tier's namespace. */
+export function inNamespace(manifest: string): string {
   return manifest
     .replaceAll('namespace: demo', `namespace: ${NAMESPACE}`)
     .replace('name: demo\n', `name: ${NAMESPACE}\n`)

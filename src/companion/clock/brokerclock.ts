@@ -4,6 +4,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { PRESENCE_TTL_SECONDS, connectBroker, presenceKey, type BrokerConnection } from '@taskqueue/runtime/broker'
 import { VERSION } from '@taskqueue/runtime/version'
+import type { RegisteredTasks } from '../registered.ts'
 import type { Settings } from '../settings.ts'
 import { current, type Measurement } from './measurement.ts'
 
@@ -16,15 +17,18 @@ export type Report = (level: 'info' | 'warn', message: string) => void
 export class BrokerClock {
   readonly #settings: Settings
   readonly #report: Report
+  readonly #registered: RegisteredTasks | undefined
   #connection: BrokerConnection | undefined
   #measurement: Measurement | undefined
   #counter = 0
   #failures = 0
   #trouble: string | undefined
 
-  constructor(settings: Settings, report: Report) {
+  /** @param registered the tasks of the worker beside us, which are told with the clock */
+  constructor(settings: Settings, report: Report, registered?: RegisteredTasks) {
     this.#settings = settings
     this.#report = report
+    this.#registered = registered
   }
 
   /** The last measurement that still means something. */
@@ -65,6 +69,8 @@ export class BrokerClock {
     const { offsetMs, errorMs } = await this.#connection.time()
     this.#measurement = { offsetSeconds: offsetMs / 1000, errorSeconds: errorMs / 1000, at: performance.now() }
     this.#counter++
+    this.#registered?.refresh()
+    const tasks = this.#registered?.names
     await this.#connection.writePresence(
       this.#key,
       {
@@ -81,6 +87,7 @@ export class BrokerClock {
         queues: [],
         processed: 0,
         lastProgressAt: null,
+        ...(tasks ? { detail: { tasks } } : {}),
       },
       PRESENCE_TTL_SECONDS,
     )

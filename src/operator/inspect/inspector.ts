@@ -193,7 +193,7 @@ function fingerprint(observation: BrokerObservation | undefined): string {
   const presence = observation.presence.map((entry) => ({
     ...entry,
     offsetSeconds: entry.offsetSeconds === null ? null : Math.round(entry.offsetSeconds * 10) / 10,
-    detail: [entry.detail.schedulesHash, entry.detail.schedulesProblem],
+    detail: [entry.detail.schedulesHash, entry.detail.schedulesProblem, entry.detail.held, entry.detail.tasks],
   }))
   return JSON.stringify([[...observation.queues], observation.foreignInFlight, presence])
 }

@@ -15,8 +15,9 @@ export interface CursorsOptions {
   readonly clock: Clock
 }
 
-/** The file is written at most so often: ten thousand cursors are a megabyte. */
+/** The file is written at most so often, and for each cursor in it so much less: ten thousand are a megabyte, written in 11 s. */
 const SAVE_EVERY_MS = 1000
+const SAVE_EVERY_CURSOR_MS = 1
 
 export class Cursors {
   readonly #options: CursorsOptions
@@ -82,8 +83,9 @@ export class Cursors {
 
   /** Writes the file in the background, when something moved and it has not just been written. */
   saveSoon(): void {
-    const { clock } = this.#options
-    if (!this.#unsaved || this.#saving !== undefined || clock.monotonic() - this.#savedAt < SAVE_EVERY_MS) return
+    const { clock, file } = this.#options
+    if (file === undefined || !this.#unsaved || this.#saving !== undefined) return
+    if (clock.monotonic() - this.#savedAt < SAVE_EVERY_MS + this.#file.size * SAVE_EVERY_CURSOR_MS) return
     this.#saving = this.#save().finally(() => {
       this.#saving = undefined
       this.#savedAt = clock.monotonic()

@@ -1,6 +1,6 @@
 // Where schedules come from: the app, and a YAML file that may change under a running beat. A bad edit keeps what was good.
 import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { UsageError, asError } from '../errors.ts'
 import type { Schedule } from '../triggers/schedule.ts'
 import { parseSchedulesFile } from '../triggers/schedules-file.ts'
@@ -17,6 +17,7 @@ export class SchedulesSource {
   readonly #path: string | undefined
   readonly #own: readonly Schedule[]
   #seen: string | undefined
+  #seenStamp: string | undefined
   #problem: string | undefined
   #schedules: readonly Schedule[]
   #hash = ''
@@ -38,11 +39,18 @@ export class SchedulesSource {
     return this.#hash
   }
 
-  /** Looks at the file by its content: a ConfigMap's volume changes through links, which no watch on the file sees. */
+  /**
+   * Looks at the file itself: a ConfigMap's volume changes through links, which no watch sees. It is read when its inode, size or
+   * times are others than before.
+   */
   async read(): Promise<Reading> {
     if (this.#path === undefined) return { changed: false, problem: undefined }
     try {
+      const { ino, size, mtimeNs, ctimeNs } = await stat(this.#path, { bigint: true })
+      const stamp = [ino, size, mtimeNs, ctimeNs].join(' ')
+      if (stamp === this.#seenStamp) return { changed: false, problem: this.#problem }
       const bytes = await readFile(this.#path)
+      this.#seenStamp = stamp
       const hash = createHash('sha256').update(bytes).digest('hex')
       if (hash === this.#seen) return { changed: false, problem: this.#problem }
       this.#seen = hash
@@ -57,7 +65,7 @@ export class SchedulesSource {
       const problem = `${this.#path}: ${asError(error).message}`
       const changed = problem !== this.#problem
       this.#problem = problem
-      if (!(error instanceof UsageError)) this.#seen = undefined
+      if (!(error instanceof UsageError)) this.#seen = this.#seenStamp = undefined
       return { changed, problem }
     }
   }

@@ -5,7 +5,13 @@ import type { BrokerTime, Presence } from './store.ts'
 import type { Depth } from './transport.ts'
 
 export { BrokerError, type BrokerErrorCode } from '../errors.ts'
-export { presenceKey, PRESENCE_EVERY_MS, PRESENCE_TTL_SECONDS, type TaskQueueName } from './presence.ts'
+export {
+  presenceKey,
+  MOST_TASKS_TOLD,
+  PRESENCE_EVERY_MS,
+  PRESENCE_TTL_SECONDS,
+  type TaskQueueName,
+} from './presence.ts'
 export { brokerOptions } from './redis/connection-options.ts'
 export { parseBrokerUrl, redactText as redactUrl, renameHosts } from './redis/url.ts'
 export type { BrokerTime, Cursor, Presence } from './store.ts'

@@ -19,3 +19,5 @@ export function presenceKey(queue: TaskQueueName, appName = 'taskqueue'): string
 export const PRESENCE_TTL_SECONDS = 120
 /** How often a pod writes its field. */
 export const PRESENCE_EVERY_MS = 5000
+/** A worker that knows more tasks than this doesn't tell their names. */
+export const MOST_TASKS_TOLD = 500

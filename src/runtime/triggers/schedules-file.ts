@@ -1,5 +1,5 @@
 // A schedules file: YAML around schedules. Apart from schedule.ts, so that an app that has no file needs no YAML.
-import { parse as parseYaml } from 'yaml'
+import { CORE_SCHEMA, loadAll } from 'js-yaml'
 import { UsageError, asError } from '../errors.ts'
 import { checkZone } from './cron.ts'
 import { isRecord, parseSchedules, type Schedule } from './schedule.ts'
@@ -11,7 +11,10 @@ import { isRecord, parseSchedules, type Schedule } from './schedule.ts'
 export function parseSchedulesFile(text: string): Schedule[] {
   let file: unknown
   try {
-    file = parseYaml(text)
+    // Without YAML 1.1's timestamps: a date is text, which says its offset.
+    const documents = loadAll(text, { schema: CORE_SCHEMA })
+    if (documents.length > 1) throw new Error('it has several documents')
+    file = documents[0]
   } catch (error) {
     throw new UsageError('ScheduleInvalid', `the schedules file is not YAML: ${asError(error).message}`, {
       cause: error,

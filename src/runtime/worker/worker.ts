@@ -13,6 +13,7 @@ import { inspectMethods, steeringMethods, type WorkerSteering, type WorkerView }
 import { EventSender } from '../events/event-sender.ts'
 import { LamportClock } from '../events/lamport.ts'
 import { TaskEvents } from '../events/task-events.ts'
+import { MOST_TASKS_TOLD } from '../broker/presence.ts'
 import { PresenceWriter } from '../health/presence-writer.ts'
 import { createRegistry, createTaskMetrics } from '../health/task-metrics.ts'
 import type { Health, HealthSource } from '../health/server.ts'
@@ -146,6 +147,7 @@ export class TaskWorker implements HealthSource {
         queues: this.#queues,
         processed: this.runner.processed,
         lastProgressAt: this.runner.lastProgressAt,
+        ...(app.tasks.size <= MOST_TASKS_TOLD ? { detail: { tasks: [...app.tasks.keys()].toSorted() } } : {}),
       }),
     })
   }

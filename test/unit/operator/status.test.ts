@@ -213,6 +213,28 @@ describe('what beat says of its schedules', () => {
     expect(statusOf(situation(queue, { beatPod })).status.beat).not.toHaveProperty('schedulesHash')
   })
 
+  it('costs Ready when they send a task that no worker of the queue knows', () => {
+    const labels = { 'taskqueue.dev/pool': 'default' }
+    const pods = [pod('a', readyStatus, labels), pod('b', readyStatus, labels), pod('other', readyStatus)]
+    const knowing = (entries: Record<string, unknown[]>, changes: Partial<Situation> = {}, spec = {}): string => {
+      const told = Object.entries(entries).map(([name, tasks]) => ({ ...presence(name, 0), detail: { tasks } }))
+      const one = schedule({ name: 'a', task: 'reports.nightly', everySeconds: 5, ...spec })
+      const s = { beatPod, pods, broker: reachable(0, told), ...changes }
+      return condition(situation(taskQueue({ beat: beat({ schedules: [one] }) }), s), 'SchedulesOnTime').message
+    }
+    const says = 'Schedule a sends reports.nightly into queue default, and no worker of pool default knows such a task'
+    expect(knowing({ a: ['x'], b: ['y'] })).toContain(says)
+    expect(knowing({ a: ['x'], b: ['reports.nightly'] })).not.toContain('knows such a task')
+    // Nobody has said, another's queue, another TaskQueue's pod, a pool that is being replaced: nothing is claimed.
+    expect(knowing({})).not.toContain('knows such a task')
+    expect(knowing({ other: ['x'] })).not.toContain('knows such a task')
+    expect(knowing({ a: ['x'] }, {}, { queue: 'elsewhere' })).not.toContain('knows such a task')
+    expect(knowing({ a: ['x'] }, { rolling: new Set(['orders-default']) })).not.toContain('knows such a task')
+    expect(knowing({ a: ['x'] }, { broker: { reachable: false, reason: 'Unreachable', message: 'x' } })).not.toContain(
+      'knows such a task',
+    )
+  })
+
   it('costs Ready when beat can not read them', () => {
     const broken = saying({ schedulesHash: 'other', schedulesProblem: 'two schedules are named a' })
     expect(condition(broken, 'SchedulesOnTime')).toMatchObject({ status: 'False', reason: 'BeatRefusedSchedules' })
@@ -235,6 +257,20 @@ describe('BeatReady', () => {
     const found = condition(situation(queue, { beatPod: stuck }), 'BeatReady')
     expect(found).toMatchObject({ status: 'False', reason: 'NodeUnreachable' })
     expect(found.message).toContain('node.kubernetes.io/out-of-service')
+  })
+
+  it('names the finalizers that keep a Pod whose containers have ended', () => {
+    const ended = (state: object) =>
+      pod('orders-beat', { phase: 'Running', containerStatuses: [{ name: 'beat', state: state }] })
+    const held = ended({ terminated: { exitCode: 0 } })
+    held.metadata.deletionTimestamp = '2025-12-31T23:59:00Z'
+    held.metadata.finalizers = ['example.org/hold']
+    const found = condition(situation(queue, { beatPod: held }), 'BeatReady')
+    expect(found).toMatchObject({ status: 'False', reason: 'HeldByFinalizer' })
+    expect(found.message).toContain('example.org/hold')
+    // While something runs nobody knows that it has ended: the node is what matters.
+    const alive = { ...held, status: ended({ running: {} }).status ?? {} }
+    expect(condition(situation(queue, { beatPod: alive }), 'BeatReady').reason).toBe('NodeUnreachable')
   })
 
   it('tells of a node that went silent before anything is deleted', () => {

@@ -1,0 +1,282 @@
+// The one beat Pod on the real cluster, whatever happens to it: a ledger in the broker has every slot, and none twice. Then Python's own
+// schedulers with the same guarantees.
+
+import { Redis } from 'ioredis'
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { example } from '../../deploy/demo/install.ts'
+import { Kubectl } from '../../deploy/demo/kubectl.ts'
+import { PortForward } from '../../deploy/demo/portforward.ts'
+import type { Condition, LivePod } from '../../src/operator/objects.ts'
+import type { TaskQueue } from '../../src/operator/taskqueue.ts'
+import { decodeEnvelope } from '../../src/runtime/protocol/envelope.ts'
+import { decodeTask } from '../../src/runtime/protocol/task-message.ts'
+import { eventually } from '../fixtures/eventually.ts'
+import { inNamespace, NAMESPACE } from './cluster.ts'
+
+const kubectl = new Kubectl(inject('clusterEnv'))
+const inE2e = ['--namespace', NAMESPACE]
+const TICKER = 'ticker-beat'
+let forward: PortForward
+let redis: Redis
+
+/** Nobody takes from `ledger`: every message that beat sends stays in it. */
+const ticker = {
+  apiVersion: 'taskqueue.dev/v1alpha1',
+  kind: 'TaskQueue',
+  metadata: { name: 'ticker', namespace: NAMESPACE },
+  spec: {
+    engine: 'Node',
+    image: inject('ordersImage'),
+    app: './tasks.ts',
+    broker: { urlFrom: { secretKeyRef: { name: 'redis', key: 'url' } } },
+    beat: {
+      schedules: [
+        { name: 'tick', task: 't', everySeconds: 1, queue: 'ledger', catchUp: 'All', misfireGraceSeconds: 3600 },
+      ],
+      resources: { requests: { cpu: '10m', memory: '48Mi' }, limits: { memory: '192Mi' } },
+    },
+  },
+}
+
+beforeAll(async () => {
+  forward = await PortForward.open(kubectl, NAMESPACE, 'service/redis', 6379)
+  redis = new Redis({ port: forward.port, host: '127.0.0.1', password: 'demo-only' })
+  redis.on('error', () => undefined)
+  await kubectl.apply(JSON.stringify(ticker))
+  await condition('ticker', 'BeatReady', 'True', 90_000)
+})
+afterAll(async () => {
+  redis.disconnect()
+  forward.close()
+  await kubectl.attempt('delete', 'taskqueue', 'ticker', 'timers', ...inE2e, '--ignore-not-found', '--timeout=50s')
+})
+
+const queue = (name: string): Promise<TaskQueue> => kubectl.json<TaskQueue>('get', 'taskqueue', name, ...inE2e)
+const pod = (name: string): Promise<LivePod> => kubectl.json<LivePod>('get', 'pod', name, ...inE2e)
+
+async function condition(name: string, type: string, status: string, deadlineMs = 60_000): Promise<Condition> {
+  return eventually(
+    async () => {
+      const found = (await queue(name)).status?.conditions?.find((c) => c.type === type)
+      if (found?.status !== status) throw new Error(`${type} of ${name} is ${JSON.stringify(found)}`)
+      return found
+    },
+    deadlineMs,
+    250,
+  )
+}
+
+async function slots(): Promise<number[]> {
+  const raws = await redis.lrange('ledger', 0, -1)
+  return raws.reverse().map((raw) => decodeTask(decodeEnvelope(raw, { maxBodyBytes: 1e6 })).scheduledFor ?? NaN)
+}
+
+/** Beat fires, and since it was first started every slot has been published once. */
+async function expectLedger(): Promise<void> {
+  const enough = (await slots()).length + 2
+  await eventually(async () => expect((await slots()).length).toBeGreaterThanOrEqual(enough), 90_000, 250)
+  const found = await slots()
+  expect(found).toEqual(found.map((_, i) => (found[0] ?? NaN) + i * 1000))
+}
+
+/** The Pod of that name once it is another one, and ready. */
+async function anew(name: string, before: LivePod, taskQueue: string): Promise<LivePod> {
+  await eventually(async () => expect((await pod(name)).metadata.uid).not.toBe(before.metadata.uid), 90_000, 250)
+  await condition(taskQueue, 'BeatReady', 'True', 90_000)
+  return pod(name)
+}
+
+/**
+ * Lets the process of PID 1 end with 1, through the inspector that Node opens on SIGUSR1: a container's own init can't be killed from
+ * within. Node waits at its end for a debugger to go, so this one goes.
+ */
+const EXIT_1 = `
+process.kill(1, 'SIGUSR1')
+const again = setInterval(async () => {
+  const [target] = await fetch('http://127.0.0.1:9229/json/list').then((r) => r.json(), () => [])
+  if (!target) return
+  clearInterval(again)
+  const inspector = new WebSocket(target.webSocketDebuggerUrl)
+  const params = { expression: 'setTimeout(() => process.exit(1), 100)' }
+  inspector.onopen = () => inspector.send(JSON.stringify({ id: 1, method: 'Runtime.evaluate', params }))
+  inspector.onmessage = () => process.exit(0)
+}, 50)`
+
+describe('the beat Pod', () => {
+  it('whose container exits 1 is restarted by the kubelet: the same Pod, its schedule kept', async () => {
+    await expectLedger()
+    const before = await pod(TICKER)
+    await kubectl.attempt('exec', TICKER, ...inE2e, '--container', 'beat', '--', 'node', '-e', EXIT_1)
+    await eventually(
+      async () => {
+        const [container] = (await pod(TICKER)).status?.containerStatuses ?? []
+        expect(container).toMatchObject({ restartCount: 1, ready: true, lastState: { terminated: { exitCode: 1 } } })
+      },
+      60_000,
+      250,
+    )
+    expect((await pod(TICKER)).metadata.uid).toBe(before.metadata.uid)
+    await expectLedger()
+  })
+
+  it('that is deleted is made anew, once', async () => {
+    const before = await pod(TICKER)
+    await kubectl.run('delete', 'pod', TICKER, ...inE2e, '--wait=false')
+    const after = await anew(TICKER, before, 'ticker')
+    await expectLedger()
+    expect((await pod(TICKER)).metadata.uid).toBe(after.metadata.uid)
+  })
+
+  it('whose spec changes is gone before the new one is there', async () => {
+    const before = await pod(TICKER)
+    const patch = { spec: { beat: { resources: { requests: { memory: '56Mi' } } } } }
+    await kubectl.run('patch', 'taskqueue', 'ticker', ...inE2e, '--type=merge', `--patch=${JSON.stringify(patch)}`)
+    const after = await anew(TICKER, before, 'ticker')
+    expect(JSON.stringify(after.spec)).toContain('56Mi')
+    const events = await kubectl.json<{ items: { reason: string; involvedObject: { uid: string } }[] }>(
+      'get',
+      'events',
+      ...inE2e,
+      `--field-selector=involvedObject.name=${TICKER}`,
+    )
+    const ofPods = events.items.filter(({ reason }) => reason === 'Killing' || reason === 'Scheduled')
+    const killed = ofPods.findIndex((e) => e.reason === 'Killing' && e.involvedObject.uid === before.metadata.uid)
+    const scheduled = ofPods.findIndex((e) => e.reason === 'Scheduled' && e.involvedObject.uid === after.metadata.uid)
+    expect(killed).toBeGreaterThanOrEqual(0)
+    expect(scheduled).toBeGreaterThan(killed)
+    await expectLedger()
+  })
+
+  it('whose node is drained is Pending, which is said, and runs when the node is uncordoned', async () => {
+    const before = await pod(TICKER)
+    const node = before.spec.nodeName ?? ''
+    const only = '--pod-selector=taskqueue.dev/taskqueue=ticker'
+    try {
+      // Without --force: it is not refused for a Pod that a controller owns.
+      await kubectl.wait(60, 'drain', node, only, '--ignore-daemonsets', '--delete-emptydir-data')
+      const said = await eventually(
+        async () => {
+          const found = await condition('ticker', 'BeatReady', 'False')
+          expect(found.reason).toBe('Unschedulable')
+          return found
+        },
+        60_000,
+        250,
+      )
+      expect(said.message).toContain('unschedulable')
+      expect((await queue('ticker')).status?.beat).toMatchObject({ state: 'Pending' })
+    } finally {
+      await kubectl.run('uncordon', node)
+    }
+    await anew(TICKER, before, 'ticker')
+    await expectLedger()
+  })
+
+  it('that stays in Terminating gets no second one beside it, and the condition says why', async () => {
+    const before = await pod(TICKER)
+    const finalizers = (list: string[] | null): Promise<string> =>
+      kubectl.run(
+        'patch',
+        'pod',
+        TICKER,
+        ...inE2e,
+        '--type=merge',
+        `--patch=${JSON.stringify({ metadata: { finalizers: list } })}`,
+      )
+    await finalizers(['example.org/hold'])
+    try {
+      await kubectl.run('delete', 'pod', TICKER, ...inE2e, '--wait=false', '--grace-period=1')
+      const said = await eventually(
+        async () => {
+          const found = await condition('ticker', 'BeatReady', 'False')
+          expect(found.reason).toBe('HeldByFinalizer')
+          return found
+        },
+        60_000,
+        250,
+      )
+      expect(said.message).toContain('example.org/hold')
+      expect((await pod(TICKER)).metadata.uid).toBe(before.metadata.uid)
+    } finally {
+      await finalizers(null)
+    }
+    await anew(TICKER, before, 'ticker')
+    await expectLedger()
+  })
+})
+
+describe("Celery's own beat", () => {
+  it('keeps its schedule on the volume, and goes on with it in the next Pod', async () => {
+    // Beat holds the file open: a copy is read.
+    const read =
+      "import glob, os, shelve, shutil; f = '/var/lib/taskqueue/celerybeat-schedule'; " +
+      "[shutil.copy(p, '/tmp/copy' + p[len(f):]) for p in glob.glob(f + '*')]; " +
+      "print(shelve.open('/tmp/copy')['entries']['refresh'].total_run_count)"
+    const runs = async (): Promise<number> =>
+      Number(await kubectl.run('exec', 'reports-beat', ...inE2e, '--container', 'beat', '--', 'python3', '-c', read))
+    const before = await pod('reports-beat')
+    const log = (): Promise<string> => kubectl.run('logs', 'reports-beat', ...inE2e, '--container', 'beat')
+    await eventually(async () => expect(await log()).toContain('Sending due task refresh'), 60_000, 500)
+    const sent = (await log()).split('Sending due task refresh').length - 1
+    await kubectl.run('delete', 'pod', 'reports-beat', ...inE2e, '--wait=false')
+    await anew('reports-beat', before, 'reports')
+    expect(await runs()).toBeGreaterThanOrEqual(sent)
+  })
+})
+
+describe('a Python APScheduler process', () => {
+  const TIMERS = 'timers-beat'
+  interface Said {
+    event: string
+    jobs?: Record<string, string>
+    job?: string
+    error?: string
+    restored?: string[]
+  }
+  const said = async (): Promise<Said[]> => {
+    const lines = (await kubectl.run('logs', TIMERS, ...inE2e, '--container', 'beat')).split('\n')
+    return lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Said)
+  }
+  const says = (event: string): Promise<Said> =>
+    eventually(
+      async () => (await said()).find((line) => line.event === event) ?? expect.fail(`it has not said ${event}`),
+      60_000,
+      500,
+    )
+  const patch = (spec: object): Promise<string> =>
+    kubectl.run('patch', 'taskqueue', 'timers', ...inE2e, '--type=merge', `--patch=${JSON.stringify({ spec })}`)
+
+  it('whose image can not be pulled has a condition that names it, and runs once it can', async () => {
+    await kubectl.apply(inNamespace(example('timers', inject('images'))))
+    await patch({ beat: { image: 'taskqueue.local/no-such-timers:1' } })
+    const told = await eventually(
+      async () => {
+        const found = await condition('timers', 'BeatReady', 'False')
+        expect(found.reason).toMatch(/^(ErrImagePull|ImagePullBackOff)$/)
+        return found
+      },
+      60_000,
+      250,
+    )
+    expect(told.message).toContain('no-such-timers')
+    await patch({ beat: { image: null } })
+    await condition('timers', 'BeatReady', 'True', 90_000)
+  })
+
+  it('prints its jobs, tells what fails, and its jobs and what they missed survive the Pod', async () => {
+    expect((await says('jobs')).jobs).toMatchObject({ refresh: expect.any(String) as string })
+    expect((await says('job-error')).error).toContain('FileNotFoundError')
+    const due = Date.parse((await said()).findLast(({ event }) => event === 'jobs')?.jobs?.['import_prices'] ?? '')
+    await patch({ suspend: true })
+    await eventually(
+      async () => expect((await kubectl.attempt('get', 'pod', TIMERS, ...inE2e)).status).not.toBe(0),
+      60_000,
+      250,
+    )
+    await eventually(() => expect(Date.now()).toBeGreaterThan(due + 3000), 30_000, 250)
+    await patch({ suspend: false })
+    await condition('timers', 'BeatReady', 'True', 90_000)
+    expect((await says('timers-started')).restored).toEqual(['import_prices', 'patrol', 'refresh'])
+    expect(await says('job-missed')).toMatchObject({ job: 'import_prices' })
+  })
+})
