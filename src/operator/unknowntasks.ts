@@ -11,6 +11,8 @@ export function unknownTasks(situation: Situation): string[] {
   const { queue } = situation
   const schedules = queue.spec.beat?.schedules ?? []
   return schedules.flatMap((schedule) => {
+    // Celery's own, which every worker has and none tells.
+    if (schedule.task.startsWith('celery.')) return []
     const target = targetQueue(situation, schedule)
     const pools = (queue.spec.workers ?? []).filter((pool) => queuesOf(queue, pool).includes(target))
     const known = pools.map((pool) => tasksOf(pool, situation))

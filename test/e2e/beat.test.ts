@@ -205,6 +205,30 @@ describe('the beat Pod', () => {
   })
 })
 
+describe('a schedule', () => {
+  it('that sends a task which no worker knows has a condition that names it', async () => {
+    const { schedules = [] } = (await queue('orders')).spec.beat ?? {}
+    const set = (list: object[]): Promise<string> =>
+      kubectl.run(
+        'patch',
+        'taskqueue',
+        'orders',
+        ...inE2e,
+        '--type=merge',
+        `--patch=${JSON.stringify({ spec: { beat: { schedules: list } } })}`,
+      )
+    await set([...schedules, { name: 'typo', task: 'orders.chrage', cron: '0 3 * * *' }])
+    try {
+      const found = await condition('orders', 'SchedulesOnTime', 'False')
+      expect(found.reason).toBe('TaskUnknown')
+      expect(found.message).toContain('Schedule typo sends orders.chrage into queue orders')
+    } finally {
+      await set(schedules)
+    }
+    await condition('orders', 'SchedulesOnTime', 'True')
+  })
+})
+
 describe("Celery's own beat", () => {
   it('keeps its schedule on the volume, and goes on with it in the next Pod', async () => {
     // Beat holds the file open: a copy is read.

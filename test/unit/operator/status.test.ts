@@ -228,6 +228,7 @@ describe('what beat says of its schedules', () => {
     // Nobody has said, another's queue, another TaskQueue's pod, a pool that is being replaced: nothing is claimed.
     expect(knowing({})).not.toContain('knows such a task')
     expect(knowing({ other: ['x'] })).not.toContain('knows such a task')
+    expect(knowing({ a: ['x'] }, {}, { task: 'celery.backend_cleanup' })).not.toContain('knows such a task')
     expect(knowing({ a: ['x'] }, {}, { queue: 'elsewhere' })).not.toContain('knows such a task')
     expect(knowing({ a: ['x'] }, { rolling: new Set(['orders-default']) })).not.toContain('knows such a task')
     expect(knowing({ a: ['x'] }, { broker: { reachable: false, reason: 'Unreachable', message: 'x' } })).not.toContain(
