@@ -100,7 +100,7 @@ export class Beat implements HealthSource {
   }
 
   livez(): Health {
-    const silentMs = this.#options.clock.monotonic() - this.#lastTurn
+    const silentMs = this.#silentMs
     if (silentMs > STUCK_MS) return { ok: false, message: `the last turn was ${Math.round(silentMs / 1000)} s ago` }
     return { ok: true, message: 'alive' }
   }
@@ -108,7 +108,7 @@ export class Beat implements HealthSource {
   readyz(): Health {
     const { standing, leader } = this.#leadership
     const { source } = this.#options
-    const detail = this.detail()
+    const detail = { ...this.detail(), lastTurnSecondsAgo: Math.round(this.#silentMs / 100) / 10 }
     if (this.#held !== undefined) return { ok: false, message: `holds its fire: ${this.#held}`, detail }
     if (standing === 'unknown')
       return { ok: false, message: this.#brokerProblem ?? 'the broker has not told yet who holds the lease', detail }
@@ -155,6 +155,11 @@ export class Beat implements HealthSource {
     await this.#cursors.flush()
     await this.#leadership.release().catch(() => undefined)
     this.#options.log.info({ event: 'beat-stopped' }, 'stopped')
+  }
+
+  /** Since its last turn. */
+  get #silentMs(): number {
+    return this.#options.clock.monotonic() - this.#lastTurn
   }
 
   /** Why it holds its fire, if it does. */

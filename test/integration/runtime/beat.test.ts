@@ -58,7 +58,10 @@ describe('beat', () => {
     for (const message of messages) expect((message.scheduledFor ?? NaN) % 1000).toBe(0)
     expect(new Set(messages.map(({ id }) => id)).size).toBe(messages.length)
     expect(await one.health('/readyz')).toMatchObject({ status: 200 })
-    expect((await one.health('/readyz')).body).toContain('holds the lease, 1 schedules')
+    const told = JSON.parse((await one.health('/readyz')).body) as Record<string, unknown>
+    expect(told).toMatchObject({ message: 'holds the lease, 1 schedules', lease: 'leader' })
+    expect(told['lastTurnSecondsAgo']).toBeLessThan(5)
+    expect(told['lastFiredAt']).toBeGreaterThan(Date.now() - 10_000)
     expect((await one.health('/metrics')).body).toMatch(/taskqueue_schedule_runs_total\{schedule="tick"\} [5-9]/)
     const listed = JSON.parse(
       (await run(['schedule', 'list', '--schedules', schedules, '--name', 'test', '--json'], env)).stdout,
