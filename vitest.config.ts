@@ -21,8 +21,8 @@ export default defineConfig({
     allowOnly: false,
     projects: [
       tier('unit', 20, undefined),
-      tier('integration', 60, 3),
-      tier('conformance', 90, 2),
+      tier('integration', 60, 4),
+      tier('conformance', 90, 3),
       tier('e2e', 120, 1, ['test/e2e/cluster.ts']),
       tier('faults', 300, 1),
     ],

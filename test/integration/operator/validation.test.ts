@@ -72,9 +72,9 @@ const refused: [string, Spec, RegExp][] = [
   [
     'a schedule with cron and everySeconds',
     schedule({ cron: '* * * * *', everySeconds: 5 }),
-    /exactly one of cron and everySeconds/,
+    /exactly one of cron, everySeconds and at/,
   ],
-  ['a schedule with neither', schedule({}), /exactly one of cron and everySeconds/],
+  ['a schedule with neither', schedule({}), /exactly one of cron, everySeconds and at/],
   ['a date without an offset', schedule({ at: '2026-01-31T09:00:00' }), /spec.beat.schedules\[0\].at/],
   ['a date with a cron line', schedule({ at: '2026-01-31T09:00:00Z', cron: '* * * * *' }), /exactly one of cron/],
   ['jitter beyond the next slot', schedule({ everySeconds: 5, jitterSeconds: 6 }), /after the next/],
