@@ -56,6 +56,9 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
   readonly #functions = new Map<string, JobFunction>()
   #timer: Timer | undefined
   #turning: Promise<void> = Promise.resolve()
+  #inTurn = false
+  /** A job has changed while a turn was under way. */
+  #woken = false
   #opened: Promise<void> | undefined
   #started = false
   #stopped = false
@@ -164,7 +167,11 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
   }
 
   #open(): Promise<void> {
-    return (this.#opened ??= this.#store.open())
+    return (this.#opened ??= this.#store.open().catch((error: unknown) => {
+      // The next call tries again.
+      this.#opened = undefined
+      throw error
+    }))
   }
 
   #nameOf(fn: JobFunction | string, id: string | undefined): string {
@@ -213,6 +220,9 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
 
   #wake(): void {
     if (!this.#started || this.#stopped) return
+    // Another turn beside it would go on for ever, as one more loop.
+    this.#woken = this.#inTurn
+    if (this.#inTurn) return
     this.#timer?.cancel()
     this.#schedule(0)
   }
@@ -220,16 +230,20 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
   #schedule(milliseconds: number): void {
     if (this.#stopped) return
     this.#timer = this.#clock.after(milliseconds, () => {
-      this.#turning = this.#turn().then(
-        (wait) => this.#schedule(wait),
-        (error: unknown) => {
+      this.#inTurn = true
+      this.#turning = this.#turn()
+        .catch((error: unknown) => {
           this.#log.error(
             { event: 'scheduler-trouble', error: asError(error) },
             'the store of jobs failed; trying again',
           )
-          this.#schedule(LOOK_MS)
-        },
-      )
+          return LOOK_MS
+        })
+        .then((wait) => {
+          this.#inTurn = false
+          this.#schedule(this.#woken ? 0 : wait)
+          this.#woken = false
+        })
     })
   }
 

@@ -1,4 +1,5 @@
 // Jobs in a SQLite file, by Node's own driver: they outlive the process, and the processes of one machine share them.
+import { setTimeout as pause } from 'node:timers/promises'
 import type { DatabaseSync } from 'node:sqlite'
 import type { JobChange, JobRecord, JobStore, RunRecord } from './job-store.ts'
 
@@ -25,7 +26,12 @@ export class SqliteJobStore implements JobStore {
     // Loaded when it is used: Node warns that it is new.
     const { DatabaseSync } = await import('node:sqlite')
     const database = new DatabaseSync(this.#path, { timeout: BUSY_MS })
-    database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; ${SCHEMA}`)
+    try {
+      await makeReady(database)
+    } catch (error) {
+      database.close()
+      throw error
+    }
     this.#database = database
   }
 
@@ -135,6 +141,25 @@ export class SqliteJobStore implements JobStore {
       throw error
     }
   }
+}
+
+/** Waits for other processes that make the same new file ready: SQLite itself refuses the change of the journal's mode at once then. */
+async function makeReady(database: DatabaseSync): Promise<void> {
+  const deadline = performance.now() + BUSY_MS
+  for (;;) {
+    try {
+      database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; ${SCHEMA}`)
+      return
+    } catch (error) {
+      if (!isBusy(error) || performance.now() > deadline) throw error
+    }
+    await pause(10)
+  }
+}
+
+function isBusy(error: unknown): boolean {
+  // The low byte is the kind of the error, SQLITE_BUSY; the others say more about it.
+  return error instanceof Error && 'errcode' in error && (Number(error.errcode) & 0xff) === 5
 }
 
 function jobOf(row: Record<string, unknown>): JobRecord {

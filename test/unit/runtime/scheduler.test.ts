@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createLog } from '../../../src/runtime/log.ts'
 import type { JobStore } from '../../../src/runtime/scheduler/job-store.ts'
@@ -238,5 +239,62 @@ describe('a store that outlives the process', () => {
     expect(() => every(0)).toThrow(expect.objectContaining({ code: 'IntervalInvalid' }))
     expect(() => cron('0 0 30 2 *')).toThrow(expect.objectContaining({ code: 'CronNeverFires' }))
     expect(() => at('2026-01-31T09:00:00')).toThrow(expect.objectContaining({ code: 'EtaWithoutOffset' }))
+  })
+})
+
+describe('a store that is slow or away', () => {
+  it('is opened again after it could not be', async () => {
+    const { scheduler } = scene(
+      new (class extends MemoryJobStore {
+        #opened = 0
+        override open(): Promise<void> {
+          return (this.#opened += 1) === 1 ? Promise.reject(new Error('away')) : Promise.resolve()
+        }
+      })(),
+    )
+    await expect(scheduler.start()).rejects.toThrow('away')
+    await scheduler.start()
+    expect(await scheduler.getJobs()).toEqual([])
+  })
+
+  it('is looked at by one turn at a time, however often jobs change meanwhile', async () => {
+    let turns = 0
+    let go = (): void => undefined
+    const { clock, scheduler } = scene(
+      new (class extends MemoryJobStore {
+        override async takeLost(): Promise<[]> {
+          turns += 1
+          if (turns === 1) await new Promise<void>((resolve) => (go = resolve))
+          return []
+        }
+      })(),
+    )
+    const ran: string[] = []
+    scheduler.register('note', (ctx) => void ran.push(ctx.jobId))
+    await scheduler.start()
+    await clock.advance(0)
+    expect(turns).toBe(1)
+    for (const id of ['a', 'b', 'c']) await scheduler.addJob('note', every(10), { id })
+    await clock.advance(0)
+    expect(turns).toBe(1)
+    go()
+    await clock.advance(1)
+    // What was added is seen at once, and one turn follows for each slot.
+    expect(turns).toBe(2)
+    await clock.advance(20_000)
+    expect([turns, ran]).toEqual([4, ['a', 'b', 'c', 'a', 'b', 'c']])
+  })
+
+  it('in a new SQLite file is opened while another process makes it', async () => {
+    const path = join(folder, 'new.db')
+    const other = new DatabaseSync(path)
+    other.exec('BEGIN IMMEDIATE; CREATE TABLE theirs (id TEXT)')
+    const store = new SqliteJobStore(path)
+    const opening = store.open()
+    setTimeout(() => other.exec('COMMIT'), 30)
+    await opening
+    expect(await store.list()).toEqual([])
+    await store.close()
+    other.close()
   })
 })
