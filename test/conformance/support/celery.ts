@@ -1,10 +1,12 @@
 // A real Celery of a given version, in a virtual environment of its own in the cache: commands, workers, snippets of Python.
 import { spawn, execFile, type ChildProcess } from 'node:child_process'
-import { access, mkdir, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { existsSync } from 'node:fs'
+import { mkdir, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { tied } from '../../../deploy/local/command.ts'
+import { withLock } from '../../../deploy/local/lockfile.ts'
 import { cacheFolder } from '../../../deploy/local/settings.ts'
 import { until } from '../../fixtures/until.ts'
 
@@ -29,21 +31,22 @@ export function celeryBin(version: CeleryVersion): Promise<string> {
   return pythonBin(CELERY[version])
 }
 
-/** The folder of the programs that come with packages from the Python registry. */
+/** The folder of the programs that come with packages from the Python registry. Of test files that run at once, one makes it. */
 export async function pythonBin(packages: readonly string[]): Promise<string> {
   const home = join(cacheFolder(), 'venv', packages.join('+').replace(/[^a-zA-Z0-9.+=]/g, '-'))
   const bin = join(home, 'bin')
-  try {
-    await access(join(home, '.complete'))
-    return bin
-  } catch {
-    await mkdir(join(cacheFolder(), 'venv'), { recursive: true })
-  }
-  // A virtual environment knows its own path: it is made where it stays, and marked when it is whole.
-  await rm(home, { recursive: true, force: true })
-  await run('python3', ['-m', 'venv', home])
-  await run(join(bin, 'pip'), ['install', '--quiet', '--disable-pip-version-check', ...packages], { timeout: 300_000 })
-  await mkdir(join(home, '.complete'))
+  if (existsSync(join(home, '.complete'))) return bin
+  await mkdir(dirname(home), { recursive: true })
+  const lock = { purpose: `making ${home}`, waitSeconds: 300 }
+  await withLock(`${home}.lock`, lock, async () => {
+    if (existsSync(join(home, '.complete'))) return
+    // A virtual environment knows its own path: it is made where it stays, and marked when it is whole.
+    await rm(home, { recursive: true, force: true })
+    await run('python3', ['-m', 'venv', home])
+    const quiet = ['--quiet', '--disable-pip-version-check']
+    await run(join(bin, 'pip'), ['install', ...quiet, ...packages], { timeout: 300_000 })
+    await mkdir(join(home, '.complete'))
+  })
   return bin
 }
 
