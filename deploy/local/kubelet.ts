@@ -1,5 +1,5 @@
 // The kubelet and kube-proxy of the local cluster's one node: their configuration and command lines. Starts nothing.
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { containerdSocket } from './containerd.ts'
 import { writeKubeconfig } from './kubeconfig.ts'
@@ -87,7 +87,7 @@ export async function nodeCommands(
   writeKubeconfig(file('kubelet.kubeconfig'), nodeName, server, authority, identity)
   writeKubeconfig(file('kube-proxy.kubeconfig'), nodeName, server, authority, proxyIdentity)
   writeFileSync(file('kubelet.json'), JSON.stringify(kubeletConfiguration(settings, authority, serving), null, 2))
-  writeFileSync(
+  writeNew(
     file('kube-proxy.json'),
     JSON.stringify(proxyConfiguration(settings, file('kube-proxy.kubeconfig')), null, 2),
   )
@@ -104,4 +104,9 @@ export async function nodeCommands(
     ],
     proxy: ['kube-proxy', `--config=${file('kube-proxy.json')}`],
   }
+}
+
+/** Leaves a file that is right alone: a kube-proxy that runs ends when its configuration is written, even with the same. */
+function writeNew(file: string, text: string): void {
+  if (!existsSync(file) || readFileSync(file, 'utf8') !== text) writeFileSync(file, text)
 }

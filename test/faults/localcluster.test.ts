@@ -105,12 +105,14 @@ describe('the local cluster', () => {
       expect(traces().join('\n')).toContain(kind)
   })
 
-  it('heals after its kubelet, its containerd and its API server were killed', async () => {
+  it('heals after its kubelet, its containerd and its API server were killed, and lets the rest run on', async () => {
+    const untouched = ['kube-proxy', 'etcd'].map(recordedPid)
     for (const name of ['kubelet', 'containerd', 'kube-apiserver']) process.kill(recordedPid(name), 'SIGKILL')
     await eventually(async () => expect((await cluster('status')).status).toBe(1))
     const up = await cluster('up')
     expect(up.status, up.output).toBe(0)
     expect((await cluster('status')).status).toBe(0)
+    expect(['kube-proxy', 'etcd'].map(recordedPid)).toEqual(untouched)
   })
 
   it('is taken down without a trace after everything of it was killed', async () => {
