@@ -62,7 +62,7 @@ function missingInMap(desired: Json, live: unknown, field: string, path: string)
 function missingInList(desired: unknown[], live: unknown, field: string, path: string): string | undefined {
   if (live === undefined && desired.length === 0) return undefined
   if (!Array.isArray(live)) return path
-  const key = listKeys[field]
+  const key = field === 'ports' && desired.some((item) => isMap(item) && 'port' in item) ? 'port' : listKeys[field]
   if (key === undefined) {
     if (desired.length !== live.length) return path
     for (const [at, item] of desired.entries()) {

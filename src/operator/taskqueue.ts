@@ -273,6 +273,24 @@ export interface TaskQueueBody {
       onSkew: 'Report' | 'HoldBeat'
     }
     /**
+     * Lets nobody reach the pods but for probes and metrics.
+     */
+    networkPolicy: {
+      enabled: boolean
+    }
+    /**
+     * A PodMonitor of the Prometheus operator for all pods.
+     */
+    podMonitor: {
+      enabled: boolean
+      /**
+       * By which your Prometheus selects it, for example release prometheus.
+       */
+      labels?: {
+        [k: string]: string
+      }
+    }
+    /**
      * Stalled and idle queues. Not acted on yet by this version.
      */
     patrol: {

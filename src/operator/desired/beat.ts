@@ -8,13 +8,13 @@ import type { BeatSpec, TaskQueue } from '../taskqueue.ts'
 import { companion, hasCompanion } from './companion.ts'
 import { appEnvironment, defaultQueue, identityEnvironment } from './environment.ts'
 import type { OperatorInputs } from './inputs.ts'
-import { annotationKeys, childMetadata, labels, names } from './names.ts'
+import { annotationKeys, childMetadata, labels, names, secretsAnnotation } from './names.ts'
 import { mergeOverlay } from './overlay.ts'
 import { SCHEDULES_FILE } from './schedules.ts'
+import { HEALTH_PORT } from './supports.ts'
 import { containerSecurityContext, podSecurityContext } from './security.ts'
 
 export const BEAT = 'beat'
-const HEALTH_PORT = 9808
 const STATE_FOLDER = '/var/lib/taskqueue'
 const SCHEDULES_FOLDER = '/etc/taskqueue/schedules'
 
@@ -23,8 +23,14 @@ export interface DesiredPod extends KubeObject {
 }
 
 /** `appImage` is the image of a Celery or Command beat, which may lag behind the spec's (see index.ts). */
-export function beatPod(queue: TaskQueue, beat: BeatSpec, appImage: string, inputs: OperatorInputs): DesiredPod {
-  const build = (images: OperatorInputs): V1PodTemplateSpec => template(queue, beat, appImage, images)
+export function beatPod(
+  queue: TaskQueue,
+  beat: BeatSpec,
+  appImage: string,
+  inputs: OperatorInputs,
+  revision: string | undefined,
+): DesiredPod {
+  const build = (images: OperatorInputs): V1PodTemplateSpec => template(queue, beat, appImage, images, revision)
   // What the operator brings in itself is left out of the hash: its upgrade must roll nobody's beat.
   const meaning = build({ operatorImage: '', companionImage: '' })
   const hash = createHash('sha256').update(JSON.stringify(meaning)).digest('hex').slice(0, 16)
@@ -38,7 +44,13 @@ export function beatPod(queue: TaskQueue, beat: BeatSpec, appImage: string, inpu
   }
 }
 
-function template(queue: TaskQueue, beat: BeatSpec, appImage: string, inputs: OperatorInputs): V1PodTemplateSpec {
+function template(
+  queue: TaskQueue,
+  beat: BeatSpec,
+  appImage: string,
+  inputs: OperatorInputs,
+  revision: string | undefined,
+): V1PodTemplateSpec {
   const declared = beat.scheduler === 'Declared'
   const base: V1PodTemplateSpec = {
     metadata: {
@@ -47,9 +59,11 @@ function template(queue: TaskQueue, beat: BeatSpec, appImage: string, inputs: Op
         'kubectl.kubernetes.io/default-container': BEAT,
         // A bare Pod would keep the cluster autoscaler from removing its node.
         'cluster-autoscaler.kubernetes.io/safe-to-evict': 'true',
+        ...secretsAnnotation(revision),
       },
     },
     spec: {
+      serviceAccountName: names.serviceAccount(queue),
       automountServiceAccountToken: false,
       enableServiceLinks: false,
       restartPolicy: 'OnFailure',

@@ -1,11 +1,12 @@
 // From a TaskQueue and what was observed to the objects that should exist. Pure: no client, no clock, no I/O.
 
-import type { LiveConfigMap } from '../objects.ts'
+import type { KubeObject, LiveConfigMap } from '../objects.ts'
 import type { BeatSpec, TaskQueue } from '../taskqueue.ts'
 import { beatPod, type DesiredPod } from './beat.ts'
 import type { Observed } from './inputs.ts'
 import { refusals, securityRefusals, type BuiltPod } from './refusals.ts'
 import { checkSchedules, schedulesConfigMap } from './schedules.ts'
+import { supports } from './supports.ts'
 import { beatVolumeClaim, type DesiredVolumeClaim } from './volume.ts'
 import { workerDeployment, type DesiredDeployment } from './worker.ts'
 
@@ -14,6 +15,8 @@ export interface Desired {
   beat?: DesiredPod
   schedules?: LiveConfigMap
   volumeClaim?: DesiredVolumeClaim
+  /** What stands beside the pods, in the order in which it is written: before them. */
+  supports: KubeObject[]
   /** Why a schedule can't be run, one sentence each. The last good set stays in force. */
   scheduleProblems: string[]
   /** Why a podTemplate is refused, one sentence each. While there are any, `deployments` and `beat` are empty and what runs is left alone. */
@@ -29,6 +32,7 @@ export function desiredOf(queue: TaskQueue, observed: Observed): Desired {
   const templateProblems = overlayProblems.length === 0 ? podRefusals(built, observed) : overlayProblems
   return {
     scheduleProblems: [],
+    supports: supports(queue),
     ...(beat ? desiredSchedules(queue, beat, observed) : {}),
     ...(beat ? { volumeClaim: beatVolumeClaim(queue, beat) } : {}),
     ...(templateProblems.length === 0 ? built : { deployments: [] }),
@@ -50,7 +54,9 @@ type DesiredPods = Pick<Desired, 'deployments' | 'beat' | 'beatImageWaiting'>
 function desiredPods(queue: TaskQueue, observed: Observed): DesiredPods {
   const { workers = [], beat, suspend } = queue.spec
   return {
-    deployments: workers.map((pool) => workerDeployment(queue, pool, observed)),
+    deployments: workers.map((pool) =>
+      workerDeployment(queue, pool, observed, observed.secretsRevision ?? observed.liveRevisions?.pools.get(pool.name)),
+    ),
     ...(beat && !suspend ? desiredBeat(queue, beat, observed) : {}),
   }
 }
@@ -77,7 +83,8 @@ function desiredBeat(queue: TaskQueue, beat: BeatSpec, observed: Observed): Omit
   const provable = observed.workersWanted && beat.image === undefined
   const image = provenImage(wanted, provable, observed)
   const waits = image !== wanted && beat.scheduler !== 'Declared'
-  return { beat: beatPod(queue, beat, image, observed), ...(waits ? { beatImageWaiting: wanted } : {}) }
+  const revision = observed.secretsRevision ?? observed.liveRevisions?.beat
+  return { beat: beatPod(queue, beat, image, observed, revision), ...(waits ? { beatImageWaiting: wanted } : {}) }
 }
 
 /**

@@ -16,7 +16,14 @@ export const annotationKeys = {
   specHash: 'taskqueue.dev/spec-hash',
   /** Touched when the schedules change, which makes the kubelet bring the new ConfigMap into the Pod at once. */
   schedulesHash: 'taskqueue.dev/schedules-hash',
+  /** Of the Secrets' values that the pod was started with: a change of theirs rolls the pods. */
+  secretsRevision: 'taskqueue.dev/secrets-revision',
 } as const
+
+/** The annotation of a pod that tells its Secrets; none while they are not known. */
+export function secretsAnnotation(revision: string | undefined): Record<string, string> {
+  return revision === undefined ? {} : { [annotationKeys.secretsRevision]: revision }
+}
 
 /** The selector of all objects of all TaskQueues, for list and watch. */
 export const managedSelector = `${labelKeys.managedBy}=${MANAGED_BY}`
@@ -26,6 +33,9 @@ export const names = {
   /** Fixed: the name is the mutex that keeps beat single. */
   beatPod: (queue: TaskQueue): string => `${queue.metadata.name}-beat`,
   schedules: (queue: TaskQueue): string => `${queue.metadata.name}-schedules`,
+  /** Of its own, so that it never is one that someone else has made for something else. */
+  serviceAccount: (queue: TaskQueue): string => `${queue.metadata.name}-taskqueue`,
+  service: (queue: TaskQueue): string => `${queue.metadata.name}-pods`,
   beatVolume: (queue: TaskQueue): string => `${queue.metadata.name}-beat`,
 }
 

@@ -1,17 +1,17 @@
 // The Deployment of a worker pool. Without spec.replicas, which belongs to the scaler (or to an HPA).
 
-import type { V1Container, V1PodTemplateSpec, V1Probe } from '@kubernetes/client-node'
+import type { V1Container, V1PodTemplateSpec, V1Probe, V1TopologySpreadConstraint } from '@kubernetes/client-node'
 import type { KubeObject } from '../objects.ts'
 import type { TaskQueue, WorkerPool } from '../taskqueue.ts'
 import { COMPANION, COMPANION_PORT, companion, hasCompanion } from './companion.ts'
 import { appEnvironment, queuesOf } from './environment.ts'
 import type { OperatorInputs } from './inputs.ts'
-import { childMetadata, labels, names, selectorLabels } from './names.ts'
+import { childMetadata, labels, names, secretsAnnotation, selectorLabels } from './names.ts'
 import { mergeOverlay } from './overlay.ts'
+import { HEALTH_PORT } from './supports.ts'
 import { containerSecurityContext, podSecurityContext } from './security.ts'
 
 export const WORKER = 'worker'
-const HEALTH_PORT = 9808
 /** Beyond the longest task: time to give back what has not begun, to say goodbye and to close. */
 const GRACE_MARGIN_SECONDS = 30
 
@@ -25,11 +25,19 @@ export interface DesiredDeployment extends KubeObject {
   }
 }
 
-export function workerDeployment(queue: TaskQueue, pool: WorkerPool, inputs: OperatorInputs): DesiredDeployment {
+/** @param revision of the Secrets that its pods read; undefined while none is known */
+export function workerDeployment(
+  queue: TaskQueue,
+  pool: WorkerPool,
+  inputs: OperatorInputs,
+  revision: string | undefined,
+): DesiredDeployment {
   const poolLabels = labels(queue, 'worker', pool.name)
+  const annotations = { 'kubectl.kubernetes.io/default-container': WORKER, ...secretsAnnotation(revision) }
   const template: V1PodTemplateSpec = {
-    metadata: { labels: poolLabels, annotations: { 'kubectl.kubernetes.io/default-container': WORKER } },
+    metadata: { labels: poolLabels, annotations },
     spec: {
+      serviceAccountName: names.serviceAccount(queue),
       automountServiceAccountToken: false,
       enableServiceLinks: false,
       ...(queue.spec.imagePullSecrets ? { imagePullSecrets: queue.spec.imagePullSecrets } : {}),
@@ -37,6 +45,7 @@ export function workerDeployment(queue: TaskQueue, pool: WorkerPool, inputs: Ope
       terminationGracePeriodSeconds: pool.maxTaskSeconds + GRACE_MARGIN_SECONDS,
       ...(hasCompanion(queue, 'worker') ? { initContainers: [companion(queue, 'worker', inputs)] } : {}),
       containers: [queue.spec.engine === 'Node' ? nodeWorker(queue, pool) : celeryWorker(queue, pool)],
+      topologySpreadConstraints: spread(selectorLabels(queue, pool.name)),
       volumes: [{ name: 'tmp', emptyDir: {} }],
     },
   }
@@ -52,6 +61,17 @@ export function workerDeployment(queue: TaskQueue, pool: WorkerPool, inputs: Ope
       template: mergeOverlay(mergeOverlay(template, queue.spec.podTemplate), pool.podTemplate),
     },
   }
+}
+
+/** Over zones and nodes as well as it goes: a pod that can't be spread runs all the same. Those of an older template don't count. */
+function spread(matchLabels: Record<string, string>): V1TopologySpreadConstraint[] {
+  return ['topology.kubernetes.io/zone', 'kubernetes.io/hostname'].map((topologyKey) => ({
+    maxSkew: 1,
+    topologyKey,
+    whenUnsatisfiable: 'ScheduleAnyway',
+    labelSelector: { matchLabels },
+    matchLabelKeys: ['pod-template-hash'],
+  }))
 }
 
 /** The same Deployment with the image of another companion; itself when there is none to change. */

@@ -16,12 +16,34 @@ export const volumeClaims: Resource = {
   apiVersion: 'v1',
   plural: 'persistentvolumeclaims',
 }
+export const serviceAccounts: Resource = { kind: 'ServiceAccount', apiVersion: 'v1', plural: 'serviceaccounts' }
+export const services: Resource = { kind: 'Service', apiVersion: 'v1', plural: 'services' }
+export const disruptionBudgets: Resource = {
+  kind: 'PodDisruptionBudget',
+  apiVersion: 'policy/v1',
+  plural: 'poddisruptionbudgets',
+}
+export const networkPolicies: Resource = {
+  kind: 'NetworkPolicy',
+  apiVersion: 'networking.k8s.io/v1',
+  plural: 'networkpolicies',
+}
+/** Of the Prometheus operator, which a cluster may not have. */
+export const podMonitors: Resource = {
+  kind: 'PodMonitor',
+  apiVersion: 'monitoring.coreos.com/v1',
+  plural: 'podmonitors',
+}
+/** What stands beside the pods, PodMonitors apart. */
+export const supportKinds = [serviceAccounts, services, disruptionBudgets, networkPolicies] as const
 export const secrets: Resource = { kind: 'Secret', apiVersion: 'v1', plural: 'secrets' }
 export const events: Resource = { kind: 'Event', apiVersion: 'v1', plural: 'events' }
 export const leases: Resource = { kind: 'Lease', apiVersion: 'coordination.k8s.io/v1', plural: 'leases' }
 
 const byKind = new Map(
-  [taskQueues, deployments, pods, configMaps, volumeClaims, secrets, events, leases].map((r) => [r.kind, r]),
+  [taskQueues, deployments, pods, configMaps, volumeClaims, ...supportKinds, podMonitors, secrets, events, leases].map(
+    (r) => [r.kind, r],
+  ),
 )
 
 /** The resource of a kind that the operator knows. Throws a RangeError for any other: that is a mistake in the code. */
