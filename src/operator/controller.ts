@@ -7,13 +7,13 @@ import { messageOf } from './errors.ts'
 import { EventRecorder } from './events.ts'
 import { BrokerInspector } from './inspect/inspector.ts'
 import { Cache } from './kube/cache.ts'
+import { SecretValues } from './kube/secretvalues.ts'
 import type { KubeClient } from './kube/client.ts'
 import {
   configMaps,
   deployments,
   pathOf,
   pods,
-  secrets,
   taskQueues,
   volumeClaims,
   events,
@@ -32,8 +32,21 @@ import {
   type LivePod,
 } from './objects.ts'
 import { Reconciler, type Caches } from './reconcile.ts'
+import { secretReferences, secretsRevision } from './secretsrevision.ts'
 import type { Settings } from './settings.ts'
 import type { TaskQueue } from './taskqueue.ts'
+
+export interface ControllerDeps {
+  readonly client: KubeClient
+  readonly settings: Settings
+  readonly clock: Clock
+  readonly log: Logger
+  readonly metrics: OperatorMetrics
+  /** Of the revisions that pods carry of their Secrets. */
+  readonly hmacKey: Buffer
+  /** The kinds beside the pods that this cluster has. */
+  readonly kinds: readonly Resource[]
+}
 
 export class Controller {
   readonly #client: KubeClient
@@ -42,11 +55,12 @@ export class Controller {
   readonly #log: Logger
   readonly #metrics: OperatorMetrics
   readonly #caches: Caches
+  readonly #kinds: readonly Resource[]
   readonly #inspector: BrokerInspector
   readonly #queue: Workqueue
   #synced = false
 
-  constructor(client: KubeClient, settings: Settings, clock: Clock, log: Logger, metrics: OperatorMetrics) {
+  constructor({ client, settings, clock, log, metrics, hmacKey, kinds }: ControllerDeps) {
     this.#client = client
     this.#settings = settings
     this.#clock = clock
@@ -61,9 +75,12 @@ export class Controller {
       pods: new Cache<LivePod>(ownerKey, enqueue),
       configMaps: new Cache<LiveConfigMap>(ownerKey, enqueue),
       volumeClaims: new Cache<DesiredVolumeClaim>(ownerKey, enqueue),
+      supports: new Map(kinds.map(({ kind }) => [kind, new Cache<KubeObject>(ownerKey, enqueue)])),
     }
+    this.#kinds = kinds
+    const values = new SecretValues(client, clock)
     this.#inspector = new BrokerInspector(
-      (namespace, name, key) => readSecret(client, namespace, name, key),
+      (namespace, name, key, options) => values.read({ namespace, name, key }, options),
       enqueue,
       clock,
     )
@@ -82,7 +99,9 @@ export class Controller {
       allowPrivilegedPods,
       ...(imagePullPolicy === undefined ? {} : { imagePullPolicy }),
     }
-    const reconciler = new Reconciler(client, this.#caches, this.#inspector, recorder, clock, inputs)
+    const reconciler = new Reconciler(client, this.#caches, this.#inspector, recorder, clock, inputs, (queue) =>
+      revisionOf(queue, values, hmacKey),
+    )
     this.#queue = new Workqueue(
       { concurrency: settings.concurrency },
       async (key) => {
@@ -120,6 +139,10 @@ export class Controller {
       this.#watch(pods, this.#caches.pods, namespace, managedSelector),
       this.#watch(configMaps, this.#caches.configMaps, namespace, managedSelector),
       this.#watch(volumeClaims, this.#caches.volumeClaims, namespace, managedSelector),
+      ...this.#kinds.flatMap((kind) => {
+        const cache = this.#caches.supports.get(kind.kind)
+        return cache ? [this.#watch(kind, cache, namespace, managedSelector)] : []
+      }),
     ])
     const running = watches.map((watch) => watch.run(signal))
     void Promise.all(watches.map((watch) => watch.synced)).then(() => {
@@ -154,13 +177,17 @@ function ownerKey(object: KubeObject): string | undefined {
   return name === undefined ? undefined : `${object.metadata.namespace ?? ''}/${name}`
 }
 
-async function readSecret(
-  client: KubeClient,
-  namespace: string,
-  name: string,
-  key: string,
-): Promise<string | undefined> {
-  const secret = await client.get<KubeObject & { data?: Record<string, string> }>(secrets, namespace, name)
-  const value = secret?.data?.[key]
-  return value === undefined ? undefined : Buffer.from(value, 'base64').toString('utf8')
+/** See RevisionOfSecrets. What can't be read is not known, whatever the reason: the inspector says it. */
+async function revisionOf(queue: TaskQueue, values: SecretValues, hmacKey: Buffer): Promise<string | null | undefined> {
+  const { namespace = '' } = queue.metadata
+  const references = secretReferences(queue)
+  if (references.length === 0) return null
+  const read = await Promise.all(
+    references.map(async ({ field, name, key }) => {
+      const value = await values.read({ namespace, name, key }).catch(() => undefined)
+      return [field, value] as const
+    }),
+  )
+  const known = read.flatMap(([field, value]) => (value === undefined ? [] : [[field, value] as const]))
+  return known.length === read.length ? secretsRevision(hmacKey, known) : undefined
 }

@@ -6,9 +6,9 @@ import { Children, isOwn, type WriteOutcome } from './children.ts'
 import type { Clock } from './clock.ts'
 import { eventfulFindings, isBad } from './conditions.ts'
 import { desiredOf, type Desired } from './desired/index.ts'
-import type { OperatorInputs, OverlayPolicy } from './desired/inputs.ts'
+import type { Observed, OperatorInputs, OverlayPolicy } from './desired/inputs.ts'
 import { COMPANION } from './desired/companion.ts'
-import { labelKeys, names } from './desired/names.ts'
+import { annotationKeys, labelKeys, names } from './desired/names.ts'
 import { queuesOf } from './desired/environment.ts'
 import type { DesiredVolumeClaim } from './desired/volume.ts'
 import { WORKER } from './desired/worker.ts'
@@ -40,6 +40,8 @@ export interface Caches {
   pods: Cache<LivePod>
   configMaps: Cache<LiveConfigMap>
   volumeClaims: Cache<DesiredVolumeClaim>
+  /** What stands beside the pods, by kind; of a kind that the cluster doesn't have there is none. */
+  supports: ReadonlyMap<string, Cache<KubeObject>>
 }
 
 /** Where a TaskQueue's broker is looked at. Implemented by inspect/, which alone talks to brokers. */
@@ -49,6 +51,11 @@ export interface Inspector {
   latest(key: string): BrokerObservation | undefined
   forget(key: string): void
 }
+
+/**
+ * A text that changes with the Secrets that a TaskQueue's pods read; null when they read none, undefined while they can't be read.
+ */
+export type RevisionOfSecrets = (queue: TaskQueue) => Promise<string | null | undefined>
 
 const REFUSED_RETRY_MS = 30_000
 /** One failure may be a hiccup of the API server, which the next attempt mends; so many in a row are told in status. */
@@ -60,6 +67,7 @@ export class Reconciler {
   readonly #events: EventRecorder
   readonly #clock: Clock
   readonly #inputs: OperatorInputs & OverlayPolicy
+  readonly #revisionOf: RevisionOfSecrets
   readonly #children: Children
   readonly #beat: BeatControl
   readonly #scaling: Scaling
@@ -75,12 +83,14 @@ export class Reconciler {
     events: EventRecorder,
     clock: Clock,
     inputs: OperatorInputs & OverlayPolicy,
+    revisionOf: RevisionOfSecrets,
   ) {
     this.#caches = caches
     this.#inspector = inspector
     this.#events = events
     this.#clock = clock
     this.#inputs = inputs
+    this.#revisionOf = revisionOf
     this.#children = new Children(client)
     this.#beat = new BeatControl(client, caches.pods, clock, (queue, reason, message) =>
       this.#tell(queue, reason, message),
@@ -118,13 +128,18 @@ export class Reconciler {
     const pools = queue.spec.workers ?? []
     this.#inspector.follow(queue, [...new Set(pools.flatMap((pool) => queuesOf(queue, pool)))])
     const scales = this.#scales(queue, key)
-    const desired = this.#desired(queue, key, scales)
+    const desired = this.#desired(queue, key, scales, await this.#revisionOf(queue))
     const refused: string[] = []
     const note = (outcome: WriteOutcome, object: KubeObject): void => {
       if (typeof outcome === 'object') refused.push(outcome.refused)
       else if (outcome === 'created') this.#tell(queue, 'Created', `Created ${object.kind} ${object.metadata.name}.`)
     }
 
+    for (const object of desired.supports) {
+      const cache = this.#caches.supports.get(object.kind)
+      if (cache) note(await this.#children.ensure(queue, object, cache), object)
+      else refused.push(absentSentence(object))
+    }
     if (desired.volumeClaim)
       note(await this.#children.ensure(queue, desired.volumeClaim, this.#caches.volumeClaims), desired.volumeClaim)
     if (desired.schedules)
@@ -168,7 +183,12 @@ export class Reconciler {
     )
   }
 
-  #desired(queue: TaskQueue, key: ObjectKey, scales: ReadonlyMap<string, PoolScale>): Desired {
+  #desired(
+    queue: TaskQueue,
+    key: ObjectKey,
+    scales: ReadonlyMap<string, PoolScale>,
+    secretsRevision: string | null | undefined,
+  ): Desired {
     const schedules = this.#caches.configMaps.get(`${queue.metadata.namespace ?? ''}/${names.schedules(queue)}`)
     const pods = this.#caches.pods.ownedBy(key)
     const proven = pods
@@ -179,9 +199,23 @@ export class Reconciler {
       ...this.#inputs,
       provenImages: new Set(proven),
       workersWanted: this.#wantsWorkers(queue, scales),
+      ...(secretsRevision === undefined ? {} : { secretsRevision }),
+      liveRevisions: this.#liveRevisions(queue),
       ...(beatImage === undefined ? {} : { beatImage }),
       ...(schedules ? { schedules } : {}),
     })
+  }
+
+  #liveRevisions(queue: TaskQueue): NonNullable<Observed['liveRevisions']> {
+    const { namespace = '' } = queue.metadata
+    const annotation = annotationKeys.secretsRevision
+    const pools = (queue.spec.workers ?? []).flatMap((pool) => {
+      const live = this.#caches.deployments.get(`${namespace}/${names.deployment(queue, pool)}`)
+      const revision = live?.spec.template.metadata?.annotations?.[annotation]
+      return revision === undefined ? [] : [[pool.name, revision] as const]
+    })
+    const beat = this.#caches.pods.get(`${namespace}/${names.beatPod(queue)}`)?.metadata.annotations?.[annotation]
+    return { pools: new Map(pools), ...(beat === undefined ? {} : { beat }) }
   }
 
   /** By our number, or by that of an HPA, which may be none. */
@@ -221,12 +255,13 @@ export class Reconciler {
   async #removeOrphans(queue: TaskQueue, key: string, desired: Desired): Promise<void> {
     if (desired.templateProblems.length > 0) return
     const keep = new Set(
-      [...desired.deployments, desired.schedules, desired.volumeClaim].flatMap((o) =>
+      [...desired.deployments, ...desired.supports, desired.schedules, desired.volumeClaim].flatMap((o) =>
         o ? `${o.kind}/${o.metadata.name}` : [],
       ),
     )
-    const { deployments, configMaps, volumeClaims } = this.#caches
-    const owned: KubeObject[] = [...deployments.ownedBy(key), ...configMaps.ownedBy(key), ...volumeClaims.ownedBy(key)]
+    const { deployments, configMaps, volumeClaims, supports } = this.#caches
+    const caches = [deployments, configMaps, volumeClaims, ...supports.values()]
+    const owned: KubeObject[] = caches.flatMap((cache): KubeObject[] => cache.ownedBy(key))
     for (const object of owned) {
       if (keep.has(`${object.kind}/${object.metadata.name}`) || !isOwn(queue, object)) continue
       if (object.metadata.deletionTimestamp !== undefined) continue
@@ -261,4 +296,9 @@ export class Reconciler {
   #tell(queue: TaskQueue, reason: string, message: string): void {
     this.#events.record(queue, { type: 'Normal', reason, message })
   }
+}
+
+/** Of a kind whose API the cluster did not have when this operator began to lead. */
+function absentSentence({ kind, apiVersion, metadata }: KubeObject): string {
+  return `${kind} ${metadata.name} can not be made: this cluster has no ${apiVersion}. Install what brings it and restart the operator, or leave it out of the spec.`
 }

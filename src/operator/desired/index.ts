@@ -55,7 +55,7 @@ function desiredPods(queue: TaskQueue, observed: Observed): DesiredPods {
   const { workers = [], beat, suspend } = queue.spec
   return {
     deployments: workers.map((pool) =>
-      workerDeployment(queue, pool, observed, observed.secretsRevision ?? observed.liveRevisions?.pools.get(pool.name)),
+      workerDeployment(queue, pool, observed, revisionOf(observed, observed.liveRevisions?.pools.get(pool.name))),
     ),
     ...(beat && !suspend ? desiredBeat(queue, beat, observed) : {}),
   }
@@ -83,8 +83,13 @@ function desiredBeat(queue: TaskQueue, beat: BeatSpec, observed: Observed): Omit
   const provable = observed.workersWanted && beat.image === undefined
   const image = provenImage(wanted, provable, observed)
   const waits = image !== wanted && beat.scheduler !== 'Declared'
-  const revision = observed.secretsRevision ?? observed.liveRevisions?.beat
+  const revision = revisionOf(observed, observed.liveRevisions?.beat)
   return { beat: beatPod(queue, beat, image, observed, revision), ...(waits ? { beatImageWaiting: wanted } : {}) }
+}
+
+/** @param live what the pods were started with */
+function revisionOf({ secretsRevision }: Observed, live: string | undefined): string | undefined {
+  return secretsRevision === undefined ? live : (secretsRevision ?? undefined)
 }
 
 /**

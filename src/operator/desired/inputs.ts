@@ -21,9 +21,9 @@ export interface OverlayPolicy {
 export interface Observed extends OperatorInputs, OverlayPolicy {
   /**
    * The revision of the Secrets that pods read; undefined while they can't be read. Then each pod keeps what it was started with,
-   * since nothing is replaced for what is not known.
+   * since nothing is replaced for what is not known. Null when they read none.
    */
-  secretsRevision?: string
+  secretsRevision?: string | null
   /** What the pods that are there were started with: pools' by their name, beat's. */
   liveRevisions?: { readonly pools: ReadonlyMap<string, string>; readonly beat?: string }
   /** Images on which a worker pod is or was Ready: a Celery or Command beat moves to no other. */

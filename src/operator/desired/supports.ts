@@ -98,6 +98,6 @@ function ports(queue: TaskQueue): { name: string; port: number }[] {
 }
 
 function ownLabels(queue: TaskQueue): Record<string, string> {
-  const { [labelKeys.component]: _, ...own } = labels(queue, 'worker')
-  return own
+  const own = labels(queue, 'worker')
+  return Object.fromEntries(Object.entries(own).filter(([key]) => key !== labelKeys.component))
 }

@@ -10,19 +10,22 @@ import { Freshness } from './freshness.ts'
 import { BrokerLinks } from './links.ts'
 import type { BrokerObservation, PodPresence } from './observation.ts'
 
-/** Reads one key of a Secret; undefined when the Secret or the key is not there. */
-export type ReadSecret = (namespace: string, name: string, key: string) => Promise<string | undefined>
+/** Reads one key of a Secret; undefined when the Secret or the key is not there. `anew`: what was read before opened nothing. */
+export type ReadSecret = (
+  namespace: string,
+  name: string,
+  key: string,
+  options: { readonly anew: boolean },
+) => Promise<string | undefined>
 
 export interface InspectorOptions {
   /** Pause between two looks at one broker, with a fifth of jitter. Milliseconds. */
   intervalMs: number
-  /** A Secret is read again after so long, and at once after a failure. */
-  secretTtlMs: number
   /** Ceiling of the pause while a broker can't be reached. */
   maxBackoffMs: number
 }
 
-const DEFAULTS: InspectorOptions = { intervalMs: 5_000, secretTtlMs: 60_000, maxBackoffMs: 15_000 }
+const DEFAULTS: InspectorOptions = { intervalMs: 5_000, maxBackoffMs: 15_000 }
 
 interface Followed {
   /** What is followed, as JSON: a change begins a new loop. */
@@ -35,8 +38,11 @@ interface Target {
   namespace: string
   name: string
   broker: TaskQueue['spec']['broker']
+  results: TaskQueue['spec']['results']
   queues: readonly string[]
 }
+
+type Urls = { url: string } | { url: undefined; problem: BrokerObservation }
 
 export class BrokerInspector {
   readonly #readSecret: ReadSecret
@@ -62,7 +68,7 @@ export class BrokerInspector {
   follow(queue: TaskQueue, queues: readonly string[]): void {
     const key = keyOf(queue)
     const { namespace = '', name } = queue.metadata
-    const target: Target = { namespace, name, broker: queue.spec.broker, queues }
+    const target: Target = { namespace, name, broker: queue.spec.broker, results: queue.spec.results, queues }
     const text = JSON.stringify(target)
     const known = this.#followed.get(key)
     if (known?.target === text) return
@@ -90,28 +96,24 @@ export class BrokerInspector {
   async #loop(key: string, user: string, target: Target, followed: Followed): Promise<void> {
     const { signal } = followed.stop
     const freshness = new Freshness()
-    let url: { value: string; at: number } | undefined
+    let url: string | undefined
+    let secrets: string | undefined
     let failures = 0
     while (!signal.aborted) {
-      const stale = url !== undefined && this.#clock.monotonic() - url.at > this.#options.secretTtlMs
-      let observation: BrokerObservation
-      if (url === undefined || stale || failures > 0) {
-        const found = await this.#url(target)
-        if (url && url.value !== found.url) this.#links.release(url.value, user)
-        url = found.url === undefined ? undefined : { value: found.url, at: this.#clock.monotonic() }
-        observation = found.url === undefined ? found.problem : await this.#look(user, found.url, target, freshness)
-      } else {
-        observation = await this.#look(user, url.value, target, freshness)
-      }
+      // What opened nothing may have been changed meanwhile.
+      const found = await this.#urls(target, failures > 0)
+      if (url !== undefined && url !== found.url) this.#links.release(url, user)
+      url = found.url
+      const observation = found.url === undefined ? found.problem : await this.#look(user, found.url, target, freshness)
       if (followed.stop.signal.aborted) break
       failures = observation.reachable ? 0 : failures + 1
-      if (fingerprint(observation) !== fingerprint(followed.latest)) {
-        followed.latest = observation
-        this.#onChange(key)
-      }
+      const news = fingerprint(observation) !== fingerprint(followed.latest)
+      if (news) followed.latest = observation
+      if (news || (secrets !== undefined && secrets !== found.secrets)) this.#onChange(key)
+      secrets = found.secrets
       await this.#clock.sleep(this.#pause(failures), signal)
     }
-    if (url) this.#links.release(url.value, user)
+    if (url !== undefined) this.#links.release(url, user)
   }
 
   #pause(failures: number): number {
@@ -120,24 +122,39 @@ export class BrokerInspector {
     return base * (0.9 + Math.random() * 0.2)
   }
 
-  async #url({ namespace, broker }: Target): Promise<{ url: string } | { url: undefined; problem: BrokerObservation }> {
+  /** The broker's URL, and what its Secrets say by now: a change of them is the reconciler's business too. */
+  async #urls({ namespace, broker, results }: Target, anew: boolean): Promise<Urls & { readonly secrets: string }> {
+    const url = await this.#url(namespace, broker, anew)
+    const { name, key } = results.urlFrom?.secretKeyRef ?? {}
+    const other =
+      name === undefined || key === undefined
+        ? ''
+        : await this.#readSecret(namespace, name, key, { anew: false }).catch(() => undefined)
+    return { ...url, secrets: JSON.stringify([url.url, other]) }
+  }
+
+  async #url(namespace: string, broker: Target['broker'], anew: boolean): Promise<Urls> {
     if (broker.url !== undefined) return { url: fromNamespace(broker.url, namespace) }
     const { name, key } = broker.urlFrom?.secretKeyRef ?? { name: '', key: '' }
+    const unusable = (reason: 'SecretNotFound' | 'UrlInvalid', message: string): Urls => {
+      return { url: undefined, problem: { reachable: false, reason, message } }
+    }
     try {
-      const value = (await this.#readSecret(namespace, name, key))?.trim()
-      if (value === undefined || value === '') {
-        const message = `Secret ${namespace}/${name} has no key "${key}": create it with the broker's URL, for example redis://:password@redis:6379/0.`
-        return { url: undefined, problem: { reachable: false, reason: 'SecretNotFound', message } }
-      }
+      const value = (await this.#readSecret(namespace, name, key, { anew }))?.trim()
+      if (value === undefined || value === '')
+        return unusable(
+          'SecretNotFound',
+          `Secret ${namespace}/${name} has no key "${key}": create it with the broker's URL, for example redis://:password@redis:6379/0.`,
+        )
       // What is no URL may be a bare password: it is never echoed.
-      if (!/^rediss?:\/\//.test(value)) {
-        const message = `Key "${key}" of Secret ${namespace}/${name} does not begin with redis:// or rediss://: put the broker's whole URL there.`
-        return { url: undefined, problem: { reachable: false, reason: 'UrlInvalid', message } }
-      }
+      if (!isBrokerUrl(value))
+        return unusable(
+          'UrlInvalid',
+          `Key "${key}" of Secret ${namespace}/${name} does not begin with redis://, rediss://, sentinel:// or redis+cluster://: put the broker's whole URL there.`,
+        )
       return { url: fromNamespace(value, namespace) }
     } catch (error) {
-      const message = `Secret ${namespace}/${name} could not be read: ${messageOf(error)}.`
-      return { url: undefined, problem: { reachable: false, reason: 'SecretNotFound', message } }
+      return unusable('SecretNotFound', `Secret ${namespace}/${name} could not be read: ${messageOf(error)}.`)
     }
   }
 
@@ -185,6 +202,11 @@ export function fromNamespace(url: string, namespace: string): string {
     // Connecting tells what is wrong with it.
     return url
   }
+}
+
+/** Whether a text begins as the URL of a broker does that the runtime can reach. */
+function isBrokerUrl(text: string): boolean {
+  return /^(rediss?|sentinels?|rediss?\+cluster):\/\//.test(text)
 }
 
 /** Equal for observations from which the same would follow: an offset that moves by milliseconds is none's business. */

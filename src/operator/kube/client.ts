@@ -93,6 +93,18 @@ export class KubeClient {
     }
   }
 
+  /** Whether the cluster has this kind at all. */
+  async has({ apiVersion, plural }: Resource): Promise<boolean> {
+    try {
+      const path = apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`
+      const found = (await this.json('GET', path)) as { resources?: { name: string }[] }
+      return found.resources?.some(({ name }) => name === plural) === true
+    } catch (error) {
+      if (isNotFound(error)) return false
+      throw error
+    }
+  }
+
   async create<T extends KubeObject>(object: T, fieldManager: string, signal?: AbortSignal): Promise<T> {
     const path = pathOf(resourceOf(object.kind), object.metadata.namespace)
     return (await this.json('POST', path, {

@@ -7,7 +7,7 @@ import { beat, schedule, taskQueue } from '../../fixtures/taskqueues.ts'
 
 const inputs = { operatorImage: 'op:1', companionImage: 'op:1' }
 const queue = taskQueue({ beat: beat() })
-const desired = beatPod(queue, beat(), 'app:1', inputs)
+const desired = beatPod(queue, beat(), 'app:1', inputs, undefined)
 const now = new Date('2026-01-01T00:00:00Z')
 
 const live = (
@@ -76,7 +76,7 @@ describe('the one beat Pod', () => {
   })
 
   it('keeps the image of an older operator while it works, and drops it when it fails', () => {
-    const upgraded = beatPod(queue, beat(), 'app:1', { operatorImage: 'op:2', companionImage: 'op:2' })
+    const upgraded = beatPod(queue, beat(), 'app:1', { operatorImage: 'op:2', companionImage: 'op:2' }, undefined)
     expect(nextBeatAction(situation({ desired: upgraded, live: live() }))).toEqual({ do: 'nothing' })
     const waiting = { reason: 'ImagePullBackOff' }
     const failing = live({}, { phase: 'Pending', containerStatuses: [{ name: 'beat', state: { waiting } }] })
@@ -107,19 +107,19 @@ describe('the hash of its meaning', () => {
   const hashOf = (pod: typeof desired): string | undefined => pod.metadata.annotations?.[annotationKeys.specHash]
 
   it('does not change with the image of a new operator', () => {
-    const upgraded = beatPod(queue, beat(), 'app:1', { operatorImage: 'op:2', companionImage: 'op:2' })
+    const upgraded = beatPod(queue, beat(), 'app:1', { operatorImage: 'op:2', companionImage: 'op:2' }, undefined)
     expect(hashOf(upgraded)).toBe(hashOf(desired))
     expect(upgraded.spec.containers[0]?.image).toBe('op:2')
   })
 
   it('changes with the spec', () => {
-    expect(hashOf(beatPod(queue, beat({ resources: { limits: { memory: '1Gi' } } }), 'app:1', inputs))).not.toBe(
-      hashOf(desired),
-    )
+    expect(
+      hashOf(beatPod(queue, beat({ resources: { limits: { memory: '1Gi' } } }), 'app:1', inputs, undefined)),
+    ).not.toBe(hashOf(desired))
   })
 
   it('does not change with the schedules, which the ConfigMap brings', () => {
     const more = beat({ schedules: [schedule({ name: 'a', everySeconds: 5 })] })
-    expect(hashOf(beatPod(taskQueue({ beat: more }), more, 'app:1', inputs))).toBe(hashOf(desired))
+    expect(hashOf(beatPod(taskQueue({ beat: more }), more, 'app:1', inputs, undefined))).toBe(hashOf(desired))
   })
 })
