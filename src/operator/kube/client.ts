@@ -47,30 +47,40 @@ const CREDENTIALS_TTL_MS = 60_000
 
 /** One API server, one set of credentials, one pool of connections. */
 export class KubeClient {
-  readonly #config: KubeConfig
+  readonly #load: () => KubeConfig
+  #config: KubeConfig
   readonly #clock: Clock
   readonly #userAgent: string
   #connection: { value: Connection; at: number } | undefined
   #agent: Agent | undefined
 
-  /** @param userAgent who the API server's audit log says that it was */
-  constructor(config: KubeConfig, clock: Clock, userAgent = 'taskqueue-operator') {
-    this.#config = config
+  /**
+   * @param load reads the credentials; again when the API server refuses them
+   * @param userAgent who the API server's audit log says that it was
+   */
+  constructor(load: () => KubeConfig, clock: Clock, userAgent = 'taskqueue-operator') {
+    this.#load = load
+    this.#config = load()
     this.#clock = clock
     this.#userAgent = userAgent
   }
 
   /** From the pod's service account, `KUBECONFIG`, or ~/.kube/config, in kubectl's order. */
   static fromEnvironment(clock: Clock): KubeClient {
-    const config = new KubeConfig()
-    config.loadFromDefault()
-    return new KubeClient(config, clock)
+    return new KubeClient(() => {
+      const config = new KubeConfig()
+      config.loadFromDefault()
+      return config
+    }, clock)
   }
 
   static fromFile(path: string, clock: Clock, userAgent?: string): KubeClient {
-    const config = new KubeConfig()
-    config.loadFromFile(path)
-    return new KubeClient(config, clock, userAgent)
+    const load = (): KubeConfig => {
+      const config = new KubeConfig()
+      config.loadFromFile(path)
+      return config
+    }
+    return new KubeClient(load, clock, userAgent)
   }
 
   /** The API server's address, for logs. */
@@ -225,8 +235,11 @@ export class KubeClient {
     }
     const status = response.statusCode ?? 0
     if (status >= 200 && status < 300) return response
-    // A token that was rotated is read anew on the next request.
-    if (status === 401) this.#connection = undefined
+    // A token that was rotated is read anew on the next request; the configuration itself would believe it for a minute.
+    if (status === 401) {
+      this.#config = this.#load()
+      this.#connection = undefined
+    }
     throw apiError(label, status, response, await readAll(response).catch(() => ''))
   }
 
