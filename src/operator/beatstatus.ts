@@ -137,11 +137,13 @@ export function beatImage({ queue, desired }: Situation): string | undefined {
 }
 
 /** The word in the BEAT column. */
-export function beatState({ queue, beatPod, beatRefusal }: Situation): string {
+export function beatState(situation: Situation): string {
+  const { queue, beatPod, beatRefusal } = situation
   if (!queue.spec.beat) return 'None'
   if (beatRefusal && !beatPod) return 'NotReady'
   if (!beatPod) return queue.spec.suspend ? 'Suspended' : 'Pending'
   if (beatPod.metadata.deletionTimestamp !== undefined) return 'Terminating'
   if (isReady(beatPod)) return 'Ready'
+  if (typeof beatDetail(situation)?.held === 'string') return 'Held'
   return beatPod.status?.phase === 'Pending' ? 'Pending' : 'NotReady'
 }

@@ -331,6 +331,10 @@ export interface TaskQueueBody {
       wanted: number
       backlog?: number
       /**
+       * Tasks that its Node workers run, as they said last; absent while none has said.
+       */
+      busy?: number
+      /**
        * The number to come back to after suspend.
        */
       suspendedReplicas?: number

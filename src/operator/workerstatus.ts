@@ -33,6 +33,7 @@ export function poolStatus(pool: WorkerPool, situation: Situation): PoolStatus {
   const queues = queuesOf(situation.queue, pool)
   const scale = situation.scales.get(pool.name)
   const before = scale?.before
+  const busy = busySlots(pool, situation)
   return {
     name: pool.name,
     deployment: name,
@@ -40,8 +41,19 @@ export function poolStatus(pool: WorkerPool, situation: Situation): PoolStatus {
     ready: live?.status?.readyReplicas ?? 0,
     wanted: scale?.replicas ?? live?.spec.replicas ?? 0,
     ...(broker?.reachable ? { backlog: sum(queues.map((queue) => broker.queues.get(queue)?.waiting ?? 0)) } : {}),
+    ...(busy === undefined ? {} : { busy }),
     ...(before === undefined ? {} : { suspendedReplicas: before }),
   }
+}
+
+/** What the pool's workers run, as far as they tell; undefined while none does. Python's don't. */
+function busySlots(pool: WorkerPool, { broker, pods }: Situation): number | undefined {
+  if (!broker?.reachable) return undefined
+  const ours = new Set(
+    pods.filter(({ metadata }) => metadata.labels?.[labelKeys.pool] === pool.name).map(({ metadata }) => metadata.uid),
+  )
+  const told = broker.presence.filter(({ kind, podUid }) => kind === 'worker' && ours.has(podUid))
+  return told.length === 0 ? undefined : sum(told.map(({ busySlots: busy }) => busy))
 }
 
 export function workersFinding(situation: Situation, pools: readonly PoolStatus[]): Finding {

@@ -310,8 +310,10 @@ describe('BeatReady', () => {
       "this machine's clock is 75 s ahead of the broker's, and the limit is 60 s: correct the one that is wrong"
     const said = { ...presence('orders-beat', 75), kind: 'beat', detail: { held } } as const
     const unready = pod('orders-beat', { phase: 'Running', conditions: [{ type: 'Ready', status: 'False' }] })
-    const found = condition(situation(queue, { beatPod: unready, broker: reachable(0, [said]) }), 'BeatReady')
+    const holding = situation(queue, { beatPod: unready, broker: reachable(0, [said]) })
+    const found = condition(holding, 'BeatReady')
     expect(found).toMatchObject({ status: 'False', reason: 'ClockSkewed' })
+    expect(statusOf(holding).status.beat?.state).toBe('Held')
     expect(found.message).toContain(held)
   })
 
@@ -332,6 +334,22 @@ describe('BeatReady', () => {
       reason: 'BackOff',
       message: expect.stringContaining('2026-01-01T00:00:08Z') as string,
     })
+  })
+})
+
+describe('a pool', () => {
+  it('tells what its workers run, as far as they have said', () => {
+    const labels = { 'taskqueue.dev/pool': 'default' }
+    const pods = [pod('a', readyStatus, labels), pod('b', readyStatus, labels), pod('c', readyStatus)]
+    const running = (podName: string, busySlots: number): PodPresence => ({
+      ...presence(podName, 0),
+      kind: 'worker',
+      busySlots,
+    })
+    const poolOf = (entries: PodPresence[]) =>
+      statusOf(situation(taskQueue(), { pods, broker: reachable(0, entries) })).status.pools?.[0]
+    expect(poolOf([running('a', 3), running('b', 4), running('c', 50)])).toMatchObject({ busy: 7 })
+    expect(poolOf([presence('a', 0)])).not.toHaveProperty('busy')
   })
 })
 
