@@ -76,7 +76,7 @@ async function prepare(wanted: readonly string[], stages: Stages): Promise<void>
   await ensurePackages(packages, stages, join(logFolder(), 'apt.log'))
   const needed = new Map<BinaryName, readonly Tier[]>([
     ['cluster', ['integration', 'e2e', 'faults']],
-    ['helm', ['e2e', 'faults']],
+    ['helm', ['integration', 'e2e', 'faults']],
     ['coredns', ['e2e', 'faults']],
     ['pause', ['e2e', 'faults']],
   ])

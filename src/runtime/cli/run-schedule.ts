@@ -50,7 +50,7 @@ export async function listSchedules(flags: Flags): Promise<void> {
       rows.map((row) => [
         row.name,
         row.task ?? '(not in these schedules)',
-        row.trigger ?? '',
+        row.trigger === null ? '' : inWords(row.trigger),
         row.lastRun ?? 'never',
         row.paused ? 'paused' : (row.nextRun ?? 'never'),
         row.overdueSeconds > 0 ? `overdue ${row.overdueSeconds} s` : String(row.lastLatenessSeconds ?? ''),
@@ -109,6 +109,15 @@ async function withScene(flags: Flags, run: (scene: Scene) => Promise<void>): Pr
   } finally {
     await Promise.all([store.close(), app.close()])
   }
+}
+
+/** A trigger's fingerprint for a person. */
+function inWords(fingerprint: string): string {
+  const [kind, ...rest] = fingerprint.split(' ')
+  const text = rest.join(' ')
+  if (kind === 'every') return `every ${Number(text) / 1000} s`
+  if (kind === 'at') return `at ${new Date(Number(text)).toISOString()}`
+  return text
 }
 
 /** How long the next slot has been due without having been fired or missed: nobody's beat runs, or it is stuck. */

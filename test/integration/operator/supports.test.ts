@@ -15,7 +15,7 @@ import {
 } from '../../../src/operator/kube/resources.ts'
 import type { KubeObject, LiveDeployment, LivePod } from '../../../src/operator/objects.ts'
 import type { TaskQueue } from '../../../src/operator/taskqueue.ts'
-import { ControlPlane } from '../../fixtures/controlplane.ts'
+import { ControlPlane, podMonitorCrd } from '../../fixtures/controlplane.ts'
 import { eventually } from '../../fixtures/eventually.ts'
 import { startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
 
@@ -33,29 +33,6 @@ afterAll(async () => {
   await plane.stop()
   await redis.close()
 })
-
-/** As much of the Prometheus operator's kind as is needed to store one. */
-const podMonitorCrd = {
-  apiVersion: 'apiextensions.k8s.io/v1',
-  kind: 'CustomResourceDefinition',
-  metadata: {
-    name: 'podmonitors.monitoring.coreos.com',
-    annotations: { 'api-approved.kubernetes.io': 'unapproved, for a test' },
-  },
-  spec: {
-    group: 'monitoring.coreos.com',
-    names: { kind: 'PodMonitor', plural: 'podmonitors' },
-    scope: 'Namespaced',
-    versions: [
-      {
-        name: 'v1',
-        served: true,
-        storage: true,
-        schema: { openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } },
-      },
-    ],
-  },
-}
 
 const spec = (changes: Record<string, unknown> = {}): Record<string, unknown> => ({
   engine: 'Node',
