@@ -4,17 +4,14 @@
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { example } from '../../deploy/demo/install.ts'
-import { Kubectl } from '../../deploy/demo/kubectl.ts'
 import { PortForward } from '../../deploy/demo/portforward.ts'
-import type { Condition, LivePod } from '../../src/operator/objects.ts'
-import type { TaskQueue } from '../../src/operator/taskqueue.ts'
+import type { LivePod } from '../../src/operator/objects.ts'
 import { decodeEnvelope } from '../../src/runtime/protocol/envelope.ts'
 import { decodeTask } from '../../src/runtime/protocol/task-message.ts'
 import { eventually } from '../fixtures/eventually.ts'
 import { inNamespace, NAMESPACE } from './cluster.ts'
+import { condition, inE2e, kubectl, patchSpec, pod, queue } from './scene.ts'
 
-const kubectl = new Kubectl(inject('clusterEnv'))
-const inE2e = ['--namespace', NAMESPACE]
 const TICKER = 'ticker-beat'
 let forward: PortForward
 let redis: Redis
@@ -43,28 +40,13 @@ beforeAll(async () => {
   redis = new Redis({ port: forward.port, host: '127.0.0.1', password: 'demo-only' })
   redis.on('error', () => undefined)
   await kubectl.apply(JSON.stringify(ticker))
-  await condition('ticker', 'BeatReady', 'True', 90_000)
+  await condition('ticker', 'BeatReady', 'True', { deadlineMs: 90_000 })
 })
 afterAll(async () => {
   redis.disconnect()
   forward.close()
   await kubectl.attempt('delete', 'taskqueue', 'ticker', 'timers', ...inE2e, '--ignore-not-found', '--timeout=50s')
 })
-
-const queue = (name: string): Promise<TaskQueue> => kubectl.json<TaskQueue>('get', 'taskqueue', name, ...inE2e)
-const pod = (name: string): Promise<LivePod> => kubectl.json<LivePod>('get', 'pod', name, ...inE2e)
-
-async function condition(name: string, type: string, status: string, deadlineMs = 60_000): Promise<Condition> {
-  return eventually(
-    async () => {
-      const found = (await queue(name)).status?.conditions?.find((c) => c.type === type)
-      if (found?.status !== status) throw new Error(`${type} of ${name} is ${JSON.stringify(found)}`)
-      return found
-    },
-    deadlineMs,
-    250,
-  )
-}
 
 async function slots(): Promise<number[]> {
   const raws = await redis.lrange('ledger', 0, -1)
@@ -82,7 +64,7 @@ async function expectLedger(): Promise<void> {
 /** The Pod of that name once it is another one, and ready. */
 async function anew(name: string, before: LivePod, taskQueue: string): Promise<LivePod> {
   await eventually(async () => expect((await pod(name)).metadata.uid).not.toBe(before.metadata.uid), 90_000, 250)
-  await condition(taskQueue, 'BeatReady', 'True', 90_000)
+  await condition(taskQueue, 'BeatReady', 'True', { deadlineMs: 90_000 })
   return pod(name)
 }
 
@@ -129,8 +111,7 @@ describe('the beat Pod', () => {
 
   it('whose spec changes is gone before the new one is there', async () => {
     const before = await pod(TICKER)
-    const patch = { spec: { beat: { resources: { requests: { memory: '56Mi' } } } } }
-    await kubectl.run('patch', 'taskqueue', 'ticker', ...inE2e, '--type=merge', `--patch=${JSON.stringify(patch)}`)
+    await patchSpec('ticker', { beat: { resources: { requests: { memory: '56Mi' } } } })
     const after = await anew(TICKER, before, 'ticker')
     expect(JSON.stringify(after.spec)).toContain('56Mi')
     const events = await kubectl.json<{ items: { reason: string; involvedObject: { uid: string } }[] }>(
@@ -154,15 +135,7 @@ describe('the beat Pod', () => {
     try {
       // Without --force: it is not refused for a Pod that a controller owns.
       await kubectl.wait(60, 'drain', node, only, '--ignore-daemonsets', '--delete-emptydir-data')
-      const said = await eventually(
-        async () => {
-          const found = await condition('ticker', 'BeatReady', 'False')
-          expect(found.reason).toBe('Unschedulable')
-          return found
-        },
-        60_000,
-        250,
-      )
+      const said = await condition('ticker', 'BeatReady', 'False', { reason: /^Unschedulable$/ })
       expect(said.message).toContain('unschedulable')
       expect((await queue('ticker')).status?.beat).toMatchObject({ state: 'Pending' })
     } finally {
@@ -186,15 +159,7 @@ describe('the beat Pod', () => {
     await finalizers(['example.org/hold'])
     try {
       await kubectl.run('delete', 'pod', TICKER, ...inE2e, '--wait=false', '--grace-period=1')
-      const said = await eventually(
-        async () => {
-          const found = await condition('ticker', 'BeatReady', 'False')
-          expect(found.reason).toBe('HeldByFinalizer')
-          return found
-        },
-        60_000,
-        250,
-      )
+      const said = await condition('ticker', 'BeatReady', 'False', { reason: /^HeldByFinalizer$/ })
       expect(said.message).toContain('example.org/hold')
       expect((await pod(TICKER)).metadata.uid).toBe(before.metadata.uid)
     } finally {
@@ -208,15 +173,7 @@ describe('the beat Pod', () => {
 describe('a schedule', () => {
   it('that sends a task which no worker knows has a condition that names it', async () => {
     const { schedules = [] } = (await queue('orders')).spec.beat ?? {}
-    const set = (list: object[]): Promise<string> =>
-      kubectl.run(
-        'patch',
-        'taskqueue',
-        'orders',
-        ...inE2e,
-        '--type=merge',
-        `--patch=${JSON.stringify({ spec: { beat: { schedules: list } } })}`,
-      )
+    const set = (list: object[]): Promise<string> => patchSpec('orders', { beat: { schedules: list } })
     await set([...schedules, { name: 'typo', task: 'orders.chrage', cron: '0 3 * * *' }])
     try {
       const found = await condition('orders', 'SchedulesOnTime', 'False')
@@ -267,24 +224,15 @@ describe('a Python APScheduler process', () => {
       60_000,
       500,
     )
-  const patch = (spec: object): Promise<string> =>
-    kubectl.run('patch', 'taskqueue', 'timers', ...inE2e, '--type=merge', `--patch=${JSON.stringify({ spec })}`)
+  const patch = (spec: object): Promise<string> => patchSpec('timers', spec)
 
   it('whose image can not be pulled has a condition that names it, and runs once it can', async () => {
     await kubectl.apply(inNamespace(example('timers', inject('images'))))
     await patch({ beat: { image: 'taskqueue.local/no-such-timers:1' } })
-    const told = await eventually(
-      async () => {
-        const found = await condition('timers', 'BeatReady', 'False')
-        expect(found.reason).toMatch(/^(ErrImagePull|ImagePullBackOff)$/)
-        return found
-      },
-      60_000,
-      250,
-    )
+    const told = await condition('timers', 'BeatReady', 'False', { reason: /^(ErrImagePull|ImagePullBackOff)$/ })
     expect(told.message).toContain('no-such-timers')
     await patch({ beat: { image: null } })
-    await condition('timers', 'BeatReady', 'True', 90_000)
+    await condition('timers', 'BeatReady', 'True', { deadlineMs: 90_000 })
   })
 
   it('prints its jobs, tells what fails, and its jobs and what they missed survive the Pod', async () => {
@@ -299,7 +247,7 @@ describe('a Python APScheduler process', () => {
     )
     await eventually(() => expect(Date.now()).toBeGreaterThan(due + 3000), 30_000, 250)
     await patch({ suspend: false })
-    await condition('timers', 'BeatReady', 'True', 90_000)
+    await condition('timers', 'BeatReady', 'True', { deadlineMs: 90_000 })
     expect((await says('timers-started')).restored).toEqual(['import_prices', 'patrol', 'refresh'])
     expect(await says('job-missed')).toMatchObject({ job: 'import_prices' })
   })

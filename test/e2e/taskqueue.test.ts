@@ -2,16 +2,15 @@
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { TaskApp } from '@taskqueue/runtime'
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { OPERATOR_NAMESPACE } from '../../deploy/demo/install.ts'
-import { Kubectl } from '../../deploy/demo/kubectl.ts'
 import { PortForward } from '../../deploy/demo/portforward.ts'
 import { eventually } from '../fixtures/eventually.ts'
-import type { Condition, LivePod } from '../../src/operator/objects.ts'
+import type { LivePod } from '../../src/operator/objects.ts'
 import type { TaskQueue } from '../../src/operator/taskqueue.ts'
 import { NAMESPACE } from './cluster.ts'
+import { condition, inE2e, kubectl, patchSpec, pod, queue } from './scene.ts'
 
-const kubectl = new Kubectl(inject('clusterEnv'))
 let forward: PortForward
 let app: TaskApp
 
@@ -28,26 +27,10 @@ async function disconnect(): Promise<void> {
 beforeAll(connect)
 afterAll(disconnect)
 
-const inE2e = ['--namespace', NAMESPACE]
-const queue = (name: string): Promise<TaskQueue> => kubectl.json<TaskQueue>('get', 'taskqueue', name, ...inE2e)
-const pod = (name: string): Promise<LivePod> => kubectl.json<LivePod>('get', 'pod', name, ...inE2e)
-
 async function workers(name: string): Promise<LivePod[]> {
   const selector = `taskqueue.dev/taskqueue=${name},taskqueue.dev/pool=default`
   const listed = await kubectl.json<{ items: LivePod[] }>('get', 'pods', ...inE2e, '--selector', selector)
   return listed.items.filter((item) => item.metadata.deletionTimestamp === undefined)
-}
-
-async function condition(name: string, type: string, status: string, deadlineMs = 60_000): Promise<Condition> {
-  return eventually(
-    async () => {
-      const found = (await queue(name)).status?.conditions?.find((c) => c.type === type)
-      if (found?.status !== status) throw new Error(`${type} of ${name} is ${JSON.stringify(found)}`)
-      return found
-    },
-    deadlineMs,
-    500,
-  )
 }
 
 async function run(task: string, args: unknown[], queueName: string, timeoutSeconds = 60): Promise<unknown> {
@@ -198,8 +181,8 @@ describe('a broker that goes away', () => {
     expect(told.message).toContain('Workers are left as they are')
     await kubectl.run('scale', 'deployment/redis', '--replicas=1', ...inE2e)
     await kubectl.wait(60, 'rollout', 'status', 'deployment/redis', ...inE2e)
-    await condition('orders', 'Ready', 'True', 90_000)
-    await condition('reports', 'Ready', 'True', 90_000)
+    await condition('orders', 'Ready', 'True', { deadlineMs: 90_000 })
+    await condition('reports', 'Ready', 'True', { deadlineMs: 90_000 })
     await connect()
     expect(await run('orders.charge', ['after'], 'orders')).toMatchObject({ charged: true })
     expect(await run('reports.build', ['after'], 'celery')).toMatchObject({ report: 'after' })
@@ -209,10 +192,10 @@ describe('a broker that goes away', () => {
 
 describe('suspend', () => {
   it('drains the workers and stops beat, and comes back without losing what waits', async () => {
-    await kubectl.run('patch', 'taskqueue', 'orders', ...inE2e, '--type=merge', '--patch={"spec":{"suspend":true}}')
-    await condition('orders', 'Suspended', 'True', 120_000)
+    await patchSpec('orders', { suspend: true })
+    await condition('orders', 'Suspended', 'True', { deadlineMs: 120_000 })
     const waiting = run('orders.charge', ['later'], 'orders', 90)
-    await kubectl.run('patch', 'taskqueue', 'orders', ...inE2e, '--type=merge', '--patch={"spec":{"suspend":false}}')
+    await patchSpec('orders', { suspend: false })
     expect(await waiting).toMatchObject({ orderId: 'later' })
     await condition('orders', 'Ready', 'True')
   })
@@ -222,8 +205,7 @@ describe('an image that can not be pulled', () => {
   it('is told with the reason of the pod, and costs neither the old workers nor beat', async () => {
     const beat = await pod('reports-beat')
     const image = (await queue('reports')).spec.image ?? ''
-    const set = (value: string): Promise<string> =>
-      kubectl.run('patch', 'taskqueue', 'reports', ...inE2e, '--type=merge', `--patch={"spec":{"image":"${value}"}}`)
+    const set = (value: string): Promise<string> => patchSpec('reports', { image: value })
     await set('taskqueue.local/no-such-image:1')
     const told = await eventually(
       async () => {
@@ -283,7 +265,7 @@ describe('the operator', () => {
     await eventually(async () => expect([before, '']).not.toContain(await holder()), 20_000, 250)
     await kubectl.run('delete', 'deployment', 'orders-default', ...inE2e)
     await eventually(() => kubectl.run('get', 'deployment', 'orders-default', ...inE2e), 20_000, 500)
-    await condition('orders', 'Ready', 'True', 120_000)
+    await condition('orders', 'Ready', 'True', { deadlineMs: 120_000 })
   })
 })
 

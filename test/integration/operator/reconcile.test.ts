@@ -40,35 +40,11 @@ const spec = (changes: Record<string, unknown> = {}): Record<string, unknown> =>
   ...changes,
 })
 
-/** Waits until the operator has had its say about the newest spec, and then for a while writes nothing. */
-async function settled(name: string): Promise<void> {
-  await eventually(async () => {
-    const queue = await plane.get<TaskQueue>(taskQueues, name)
-    expect(queue.status?.observedGeneration).toBe(queue.metadata.generation)
-  })
-  let before = -1
-  await eventually(
-    () => {
-      const writes = writesAbout(name)
-      const quiet = writes.length === before
-      before = writes.length
-      if (!quiet) throw new Error(`the operator still writes: ${writes.slice(-3).join(', ')}`)
-    },
-    20_000,
-    1_000,
-  )
-}
-
-/** The operator's writes to a TaskQueue and its children, oldest first. */
-function writesAbout(name: string): string[] {
-  return plane.writes().filter((write) => new RegExp(`/${name}(-|/|$)`).test(write))
-}
-
 /** Watches for a while; steady means that nothing is written in it. There is no condition to wait for: it is about absence. */
 async function writesIn(name: string, ms: number): Promise<string[]> {
-  const before = writesAbout(name).length
+  const before = plane.writesAbout(name).length
   await delay(ms)
-  return writesAbout(name).slice(before)
+  return plane.writesAbout(name).slice(before)
 }
 
 async function gone(read: () => Promise<unknown>): Promise<void> {
@@ -98,7 +74,7 @@ describe('a new TaskQueue', () => {
     await plane.create({ name: 'three', spec: spec({ workers: [{ name: 'default', replicas: 3 }] }) })
     const live = await eventually(() => plane.get<LiveDeployment>(deployments, 'three-default'))
     expect(live.spec.replicas).toBe(3)
-    await settled('three')
+    await plane.settled('three')
     const owners = (await plane.get<LiveDeployment>(deployments, 'three-default')).metadata.managedFields
     const replicasOf = owners?.filter(
       (entry) => JSON.stringify(entry.fieldsV1).includes('f:replicas') && entry.subresource !== 'status',
@@ -108,7 +84,7 @@ describe('a new TaskQueue', () => {
 
   it('is written about no more once it is settled', async () => {
     await plane.create({ name: 'quiet', spec: spec({ beat: {} }) })
-    await settled('quiet')
+    await plane.settled('quiet')
     // The inspector looks at the broker meanwhile, watches deliver bookmarks, and a reconcile is asked for by a foreign label.
     await plane.client.mergePatch(
       deployments,
@@ -127,7 +103,7 @@ describe('drift', () => {
       name: 'drift',
       spec: spec({ beat: { schedules: [{ name: 'a', task: 't', everySeconds: 5 }] } }),
     })
-    await settled('drift')
+    await plane.settled('drift')
     const container = { name: 'worker', image: 'evil:1' }
     const kind = { apiVersion: 'apps/v1', kind: 'Deployment' }
     const metadata = { name: 'drift-default', namespace: 'demo' }
@@ -154,7 +130,7 @@ describe('drift', () => {
 
   it('leaves what others added alone', async () => {
     await plane.create({ name: 'shared', spec: spec() })
-    await settled('shared')
+    await plane.settled('shared')
     const container = { name: 'injected', image: 'mesh:1' }
     const body = {
       apiVersion: 'apps/v1',
@@ -163,7 +139,7 @@ describe('drift', () => {
       spec: { template: { spec: { containers: [container] } } },
     }
     await plane.client.apply(body, 'mesh')
-    await settled('shared')
+    await plane.settled('shared')
     const live = await plane.get<LiveDeployment>(deployments, 'shared-default')
     expect(live.metadata.annotations?.theirs).toBe('yes')
     expect(live.spec.template.spec.containers.map((c) => c.name)).toContain('injected')
@@ -178,7 +154,7 @@ describe('drift', () => {
       expect(pod.metadata.uid).not.toBe(first.metadata.uid)
       return pod
     })
-    await settled('again')
+    await plane.settled('again')
     expect((await plane.get<LivePod>(pods, 'again-beat')).metadata.uid).toBe(second.metadata.uid)
   })
 })
@@ -203,7 +179,7 @@ describe('a changed spec', () => {
       name: 'fields',
       spec: spec({ podTemplate: { spec: { priorityClassName: 'system-node-critical' } } }),
     })
-    await settled('fields')
+    await plane.settled('fields')
     await plane.patch('fields', { podTemplate: null })
     await eventually(async () => {
       const live = await plane.get<LiveDeployment>(deployments, 'fields-default')
@@ -216,7 +192,7 @@ describe('a changed spec', () => {
       schedules: [{ name: 'a', task: 't', everySeconds }],
     })
     await plane.create({ name: 'timed', spec: spec({ beat: schedule(5) }) })
-    await settled('timed')
+    await plane.settled('timed')
     const [pod, deployment] = await Promise.all([
       plane.get<LivePod>(pods, 'timed-beat'),
       plane.get(deployments, 'timed-default'),
@@ -227,7 +203,7 @@ describe('a changed spec', () => {
         'everySeconds: 6',
       )
     })
-    await settled('timed')
+    await plane.settled('timed')
     const after = await plane.get<LivePod>(pods, 'timed-beat')
     expect(after.metadata.uid).toBe(pod.metadata.uid)
     expect(after.metadata.annotations?.['taskqueue.dev/schedules-hash']).not.toBe(
@@ -240,13 +216,13 @@ describe('a changed spec', () => {
     await plane.create({ name: 'counted', spec: spec({ workers: [{ name: 'hpa' }] }) })
     await eventually(() => plane.get(deployments, 'counted-hpa'))
     await plane.client.mergePatch(deployments, 'demo', 'counted-hpa', { spec: { replicas: 6 } }, 'hpa')
-    await settled('counted')
-    const before = writesAbout('counted').length
+    await plane.settled('counted')
+    const before = plane.writesAbout('counted').length
     await plane.patch('counted', { suspend: true })
     const replicas = async (): Promise<number | undefined> =>
       (await plane.get<LiveDeployment>(deployments, 'counted-hpa')).spec.replicas
     await eventually(async () => expect(await replicas()).toBe(0))
-    const [first, second] = writesAbout('counted').slice(before)
+    const [first, second] = plane.writesAbout('counted').slice(before)
     expect([first, second]).toEqual(['patch taskqueues/counted/status', 'patch deployments/counted-hpa/scale'])
     await plane.patch('counted', { suspend: false })
     await eventually(async () => expect(await replicas()).toBe(6))
@@ -254,7 +230,7 @@ describe('a changed spec', () => {
 
   it('of suspend brings a pool to life that was made suspended', async () => {
     await plane.create({ name: 'asleep', spec: spec({ suspend: true, workers: [{ name: 'hpa' }] }) })
-    await settled('asleep')
+    await plane.settled('asleep')
     await plane.patch('asleep', { suspend: false })
     // An HPA leaves 0 alone: 1 is what a Deployment begins with.
     await eventually(async () =>
@@ -264,7 +240,7 @@ describe('a changed spec', () => {
 
   it('of suspend goes to no pods and back to as many as there were', async () => {
     await plane.create({ name: 'paused', spec: spec({ beat: {} }) })
-    await settled('paused')
+    await plane.settled('paused')
     await plane.patch('paused', { suspend: true })
     await eventually(async () =>
       expect((await plane.get<LiveDeployment>(deployments, 'paused-default')).spec.replicas).toBe(0),
@@ -284,7 +260,7 @@ describe('bad input that CEL can not see', () => {
   it('becomes a condition for a cron line, and the last good schedules stay', async () => {
     const good = [{ name: 'a', task: 't', cron: '0 3 * * *' }]
     await plane.create({ name: 'cron', spec: spec({ beat: { schedules: good } }) })
-    await settled('cron')
+    await plane.settled('cron')
     const before = await plane.get<LiveConfigMap>(configMaps, 'cron-schedules')
     const pod = await plane.get<LivePod>(pods, 'cron-beat')
     await plane.patch('cron', { beat: { schedules: [{ name: 'a', task: 't', cron: '99 3 * * *' }] } })
@@ -297,7 +273,7 @@ describe('bad input that CEL can not see', () => {
 
   it('becomes a condition for a refused podTemplate, and nothing is torn down', async () => {
     await plane.create({ name: 'hostile', spec: spec() })
-    await settled('hostile')
+    await plane.settled('hostile')
     await plane.patch('hostile', { podTemplate: { spec: { hostNetwork: true } } })
     const condition = await plane.condition('hostile', 'Ready', 'False', 'PodTemplateRefused')
     expect(condition.message).toContain('hostNetwork')
@@ -308,12 +284,12 @@ describe('bad input that CEL can not see', () => {
 
   it('becomes a condition for a beat that the API server refuses, and the one that runs goes on', async () => {
     await plane.create({ name: 'typo', spec: spec({ beat: {} }) })
-    await settled('typo')
+    await plane.settled('typo')
     const pod = await plane.get<LivePod>(pods, 'typo-beat')
     await plane.patch('typo', { beat: { resources: { requests: { memory: '64MiB' } } } })
     const condition = await plane.condition('typo', 'Ready', 'False', 'ApplyRefused')
     expect(condition.message).toMatch(/64MiB|quantit/)
-    await settled('typo')
+    await plane.settled('typo')
     expect((await plane.get<LivePod>(pods, 'typo-beat')).metadata.uid).toBe(pod.metadata.uid)
     await plane.patch('typo', { beat: { resources: { requests: { memory: '64Mi' } } } })
     await eventually(async () => {
@@ -324,7 +300,7 @@ describe('bad input that CEL can not see', () => {
 
   it('costs no beat either while a webhook that has to be asked is down', async () => {
     await plane.create({ name: 'hooked', spec: spec({ beat: {} }) })
-    await settled('hooked')
+    await plane.settled('hooked')
     const pod = await plane.get<LivePod>(pods, 'hooked-beat')
     const hooks = '/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations'
     const webhook = {
@@ -373,7 +349,7 @@ describe('bad input that CEL can not see', () => {
 
   it('does not keep a TaskQueue from being suspended', async () => {
     await plane.create({ name: 'stopped', spec: spec({ beat: {} }) })
-    await settled('stopped')
+    await plane.settled('stopped')
     await plane.patch('stopped', { suspend: true, podTemplate: { spec: { hostNetwork: true } } })
     await gone(() => plane.client.get(pods, 'demo', 'stopped-beat'))
     await plane.condition('stopped', 'Suspended', 'True')
@@ -408,7 +384,7 @@ describe('bad input that CEL can not see', () => {
     const ready = await plane.condition('taken', 'Ready', 'False', 'ApplyRefused')
     expect(ready.message).toMatch(/taken-default exists and was not made by the operator/)
     await plane.condition('taken', 'BeatReady', 'False', 'NameTaken')
-    await settled('taken')
+    await plane.settled('taken')
     expect(await writesIn('taken', 3_000)).toEqual([])
     const live = await plane.get<LiveDeployment>(deployments, 'taken-default')
     expect(live.spec.template.spec.containers).toMatchObject([{ image: 'theirs:1' }])
@@ -421,7 +397,7 @@ describe('the broker', () => {
     const condition = await plane.condition('nobroker', 'BrokerReachable', 'False', 'Unreachable')
     expect(condition.message).toMatch(/127\.0\.0\.1:1/)
     expect((await plane.get<LiveDeployment>(deployments, 'nobroker-default')).spec.replicas).toBe(2)
-    await settled('nobroker')
+    await plane.settled('nobroker')
     expect(await writesIn('nobroker', 5_000)).toEqual([])
   })
 
@@ -495,7 +471,7 @@ describe('autoscale', () => {
       expect((await plane.get<LiveDeployment>(deployments, 'scaled-auto')).spec.replicas).toBe(3),
     )
     await plane.client.mergePatch(deployments, 'demo', 'scaled-hpa', { spec: { replicas: 6 } }, 'hpa')
-    await settled('scaled')
+    await plane.settled('scaled')
     expect((await plane.get<LiveDeployment>(deployments, 'scaled-hpa')).spec.replicas).toBe(6)
   })
 })
@@ -521,16 +497,16 @@ describe('the image of a Celery beat', () => {
     const image = async (): Promise<string | undefined> =>
       (await plane.get<LivePod>(pods, 'proven-beat')).spec.containers.find((c) => c.name === 'beat')?.image
     await eventually(async () => expect(await image()).toBe('registry.example/app:1'))
-    await settled('proven')
+    await plane.settled('proven')
     await plane.patch('proven', { image: 'registry.example/app:2', beat: { resources: { requests: { cpu: '10m' } } } })
-    await settled('proven')
+    await plane.settled('proven')
     await plane.client.delete(pods, 'demo', 'proven-beat')
-    await settled('proven')
+    await plane.settled('proven')
     expect(await image()).toBe('registry.example/app:1')
     await plane.patch('proven', { beat: { scheduler: 'Declared' } })
-    await settled('proven')
+    await plane.settled('proven')
     await plane.patch('proven', { beat: { scheduler: 'Celery' } })
-    await settled('proven')
+    await plane.settled('proven')
     expect(await image()).toBe('registry.example/app:2')
   })
 })
@@ -541,7 +517,7 @@ describe('the operator', () => {
     const resources = { requests: { memory: '1024Mi', cpu: '1000m' }, limits: { memory: '2048Mi' } }
     const workers = [{ name: 'default', replicas: 1, resources }]
     await plane.create({ name: 'normal', spec: spec({ podTemplate, workers }) })
-    await settled('normal')
+    await plane.settled('normal')
     const before = await plane.get(deployments, 'normal-default')
     await plane.stopOperator()
     plane.startOperator('registry.example/operator:3')
@@ -551,7 +527,7 @@ describe('the operator', () => {
 
   it('of a new version rolls nobody, and one that starts again writes nothing', async () => {
     await plane.create({ name: 'upgraded', spec: spec({ beat: {} }) })
-    await settled('upgraded')
+    await plane.settled('upgraded')
     const [pod, deployment] = await Promise.all([
       plane.get<LivePod>(pods, 'upgraded-beat'),
       plane.get(deployments, 'upgraded-default'),
@@ -565,7 +541,7 @@ describe('the operator', () => {
 
   it('goes on after an outage of the API server', async () => {
     await plane.create({ name: 'outage', spec: spec() })
-    await settled('outage')
+    await plane.settled('outage')
     await plane.server.halt()
     await plane.server.resume()
     await eventually(() => plane.patch('outage', { image: 'registry.example/app:2' }))
@@ -577,7 +553,7 @@ describe('the operator', () => {
 
   it('leaves a deleted TaskQueue to garbage collection', async () => {
     await plane.create({ name: 'deleted', spec: spec({ beat: {} }) })
-    await settled('deleted')
+    await plane.settled('deleted')
     await plane.client.delete(taskQueues, 'demo', 'deleted')
     await gone(() => plane.client.get(deployments, 'demo', 'deleted-default'))
     await gone(() => plane.client.get(pods, 'demo', 'deleted-beat'))

@@ -14,7 +14,6 @@ import {
   taskQueues,
 } from '../../../src/operator/kube/resources.ts'
 import type { KubeObject, LiveDeployment, LivePod } from '../../../src/operator/objects.ts'
-import type { TaskQueue } from '../../../src/operator/taskqueue.ts'
 import { ControlPlane, podMonitorCrd } from '../../fixtures/controlplane.ts'
 import { eventually } from '../../fixtures/eventually.ts'
 import { startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
@@ -42,25 +41,6 @@ const spec = (changes: Record<string, unknown> = {}): Record<string, unknown> =>
   workers: [{ name: 'default', replicas: 1 }],
   ...changes,
 })
-
-/** The operator's writes about a TaskQueue and its children. */
-const writes = (name: string): string[] => plane.writes().filter((write) => new RegExp(`/${name}(-|/|$)`).test(write))
-
-async function settled(name: string): Promise<void> {
-  let before = -1
-  await eventually(
-    async () => {
-      const queue = await plane.get<TaskQueue>(taskQueues, name)
-      expect(queue.status?.observedGeneration).toBe(queue.metadata.generation)
-      const now = writes(name).length
-      const quiet = now === before
-      before = now
-      if (!quiet) throw new Error('the operator still writes')
-    },
-    20_000,
-    1_000,
-  )
-}
 
 describe('beside its pods a TaskQueue has', () => {
   it('a ServiceAccount, a headless Service and a budget for each pool, which its pods use', async () => {
@@ -101,17 +81,17 @@ describe('beside its pods a TaskQueue has', () => {
     })
     const beat = await eventually(() => plane.get<LivePod>(pods, 'full-beat'))
     expect(beat.spec).toMatchObject({ serviceAccountName: 'full-taskqueue' })
-    await settled('full')
-    const before = writes('full')
+    await plane.settled('full')
+    const before = plane.writesAbout('full')
     await plane.patch('full', { workers: [{ name: 'default', replicas: 1 }] })
     await eventually(async () => expect(await plane.client.get(disruptionBudgets, 'demo', 'full-slow')).toBeUndefined())
-    await settled('full')
-    expect(writes('full').slice(before.length).join(' ')).not.toContain('services/full-pods')
+    await plane.settled('full')
+    expect(plane.writesAbout('full').slice(before.length).join(' ')).not.toContain('services/full-pods')
   })
 
   it('each of them put right within 5 s when it is deleted or changed by hand', async () => {
     await plane.create({ name: 'drift', spec: spec() })
-    await settled('drift')
+    await plane.settled('drift')
     const kinds = [
       [serviceAccounts, 'drift-taskqueue'],
       [services, 'drift-pods'],
@@ -151,7 +131,7 @@ describe('beside its pods a TaskQueue has', () => {
         { portNumber: 9809, path: '/metrics' },
       ],
     })
-    await settled('asked')
+    await plane.settled('asked')
     await plane.patch('asked', { networkPolicy: { enabled: false }, podMonitor: { enabled: false } })
     for (const kind of [networkPolicies, podMonitors])
       await eventually(async () => expect(await plane.client.get(kind, 'demo', 'asked')).toBeUndefined())
@@ -196,7 +176,7 @@ describe('the Secret of the broker', () => {
       expect(found[1]).toBe(found[0])
       return found
     })
-    await settled('rolls')
+    await plane.settled('rolls')
     // Neither a further key of the Secret nor the same value written again is a change.
     await put(redis.url)
     // The value is read again after a minute; a broker that refuses it is looked at anew at once.
@@ -249,12 +229,12 @@ describe('the Secret of the broker', () => {
       expect(found[1]).toBeDefined()
       return found
     })
-    await settled('keeps')
+    await plane.settled('keeps')
     await plane.client.delete(secrets, 'demo', 'broker')
     await plane.stopOperator()
     plane.startOperator()
     await plane.condition('keeps', 'BrokerReachable', 'False', 'SecretNotFound')
-    await settled('keeps')
+    await plane.settled('keeps')
     expect(await revisions('keeps')).toEqual(before)
   })
 })

@@ -1,0 +1,37 @@
+// What the tests of this tier look at: objects and conditions in its namespace. For test files only; the set-up is cluster.ts.
+
+import { inject } from 'vitest'
+import { Kubectl } from '../../deploy/demo/kubectl.ts'
+import type { Condition, LivePod } from '../../src/operator/objects.ts'
+import type { TaskQueue } from '../../src/operator/taskqueue.ts'
+import { eventually } from '../fixtures/eventually.ts'
+import { NAMESPACE } from './cluster.ts'
+
+export const kubectl = new Kubectl(inject('clusterEnv'))
+export const inE2e = ['--namespace', NAMESPACE]
+
+export const queue = (name: string): Promise<TaskQueue> => kubectl.json<TaskQueue>('get', 'taskqueue', name, ...inE2e)
+export const pod = (name: string): Promise<LivePod> => kubectl.json<LivePod>('get', 'pod', name, ...inE2e)
+
+/** Merges a change into the spec of a TaskQueue. */
+export const patchSpec = (name: string, spec: object): Promise<string> =>
+  kubectl.run('patch', 'taskqueue', name, ...inE2e, '--type=merge', `--patch=${JSON.stringify({ spec })}`)
+
+/** The condition of a TaskQueue once it has the given status, and the reason if one is given. */
+export async function condition(
+  name: string,
+  type: string,
+  status: string,
+  { deadlineMs = 60_000, reason }: { deadlineMs?: number; reason?: RegExp } = {},
+): Promise<Condition> {
+  return eventually(
+    async () => {
+      const found = (await queue(name)).status?.conditions?.find((c) => c.type === type)
+      if (found?.status !== status || reason?.test(found.reason) === false)
+        throw new Error(`${type} of ${name} is ${JSON.stringify(found)}`)
+      return found
+    },
+    deadlineMs,
+    250,
+  )
+}
