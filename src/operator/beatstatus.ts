@@ -5,7 +5,7 @@ import { BEAT } from './desired/beat.ts'
 import { names } from './desired/names.ts'
 import { schedulesHash, shortHash } from './desired/schedules.ts'
 import { timestamp, type LivePod } from './objects.ts'
-import { isReady, isSilent, podTrouble } from './podtrouble.ts'
+import { hasEnded, isReady, isSilent, podTrouble } from './podtrouble.ts'
 import type { Situation } from './situation.ts'
 import { unknownTasks } from './unknowntasks.ts'
 
@@ -108,12 +108,6 @@ function terminating(situation: Situation, pod: LivePod): Finding {
     )
   }
   return unreachable(situation, pod, `should have been gone by ${timestamp(since)} and is not`)
-}
-
-/** Whether the kubelet has said that every container has ended. */
-function hasEnded({ status }: LivePod): boolean {
-  const containers = [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])]
-  return containers.length > 0 && containers.every(({ state }) => state?.terminated !== undefined)
 }
 
 function unreachable({ queue }: Situation, pod: LivePod, what: string): Finding {

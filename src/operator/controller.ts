@@ -7,13 +7,16 @@ import { messageOf } from './errors.ts'
 import { EventRecorder } from './events.ts'
 import { BrokerInspector } from './inspect/inspector.ts'
 import { Cache } from './kube/cache.ts'
+import { hmacKey } from './kube/hmackey.ts'
 import { SecretValues } from './kube/secretvalues.ts'
 import type { KubeClient } from './kube/client.ts'
 import {
   configMaps,
   deployments,
   pathOf,
+  podMonitors,
   pods,
+  supportKinds,
   taskQueues,
   volumeClaims,
   events,
@@ -42,6 +45,10 @@ export interface ControllerDeps {
   readonly clock: Clock
   readonly log: Logger
   readonly metrics: OperatorMetrics
+}
+
+/** What it has to know of the cluster before it begins. */
+interface ClusterFacts {
   /** Of the revisions that pods carry of their Secrets. */
   readonly hmacKey: Buffer
   /** The kinds beside the pods that this cluster has. */
@@ -60,7 +67,18 @@ export class Controller {
   readonly #queue: Workqueue
   #synced = false
 
-  constructor({ client, settings, clock, log, metrics, hmacKey, kinds }: ControllerDeps) {
+  /** Asks the cluster for what must be known first. @throws ApiError */
+  static async open(deps: ControllerDeps): Promise<Controller> {
+    const { client, settings } = deps
+    const key = await hmacKey(client, settings.leaseNamespace)
+    const kinds = [...supportKinds, ...((await client.has(podMonitors)) ? [podMonitors] : [])]
+    return new Controller(deps, { hmacKey: key, kinds })
+  }
+
+  private constructor(
+    { client, settings, clock, log, metrics }: ControllerDeps,
+    { hmacKey: key, kinds }: ClusterFacts,
+  ) {
     this.#client = client
     this.#settings = settings
     this.#clock = clock
@@ -100,7 +118,7 @@ export class Controller {
       ...(imagePullPolicy === undefined ? {} : { imagePullPolicy }),
     }
     const reconciler = new Reconciler(client, this.#caches, this.#inspector, recorder, clock, inputs, (queue) =>
-      revisionOf(queue, values, hmacKey),
+      revisionOf(queue, values, key),
     )
     this.#queue = new Workqueue(
       { concurrency: settings.concurrency },
@@ -178,16 +196,16 @@ function ownerKey(object: KubeObject): string | undefined {
 }
 
 /** See RevisionOfSecrets. What can't be read is not known, whatever the reason: the inspector says it. */
-async function revisionOf(queue: TaskQueue, values: SecretValues, hmacKey: Buffer): Promise<string | null | undefined> {
+async function revisionOf(queue: TaskQueue, values: SecretValues, key: Buffer): Promise<string | null | undefined> {
   const { namespace = '' } = queue.metadata
   const references = secretReferences(queue)
   if (references.length === 0) return null
   const read = await Promise.all(
-    references.map(async ({ field, name, key }) => {
-      const value = await values.read({ namespace, name, key }).catch(() => undefined)
+    references.map(async ({ field, ...reference }) => {
+      const value = await values.read({ namespace, ...reference }).catch(() => undefined)
       return [field, value] as const
     }),
   )
   const known = read.flatMap(([field, value]) => (value === undefined ? [] : [[field, value] as const]))
-  return known.length === read.length ? secretsRevision(hmacKey, known) : undefined
+  return known.length === read.length ? secretsRevision(key, known) : undefined
 }

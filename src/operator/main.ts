@@ -5,9 +5,7 @@ import { systemClock } from './clock.ts'
 import { Controller } from './controller.ts'
 import { OperatorError, messageOf } from './errors.ts'
 import { KubeClient } from './kube/client.ts'
-import { hmacKey } from './kube/hmackey.ts'
 import { LeaderLease } from './kube/lease.ts'
-import { podMonitors, supportKinds } from './kube/resources.ts'
 import { OperatorMetrics } from './metrics.ts'
 import { serve } from './server.ts'
 import { readSettings } from './settings.ts'
@@ -55,9 +53,7 @@ async function main(): Promise<number> {
     leading = true
     metrics.leader.set(1)
     log.info('Leading')
-    const secret = await hmacKey(client, settings.leaseNamespace)
-    const kinds = [...supportKinds, ...((await client.has(podMonitors)) ? [podMonitors] : [])]
-    controller = new Controller({ client, settings, clock: systemClock, log, metrics, hmacKey: secret, kinds })
+    controller = await Controller.open({ client, settings, clock: systemClock, log, metrics })
     const drained = new AbortController()
     const running = controller.run(stop.signal).finally(() => drained.abort())
     // Held until the last reconcile has ended, so that no other begins while one is still under way.

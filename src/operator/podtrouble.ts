@@ -16,8 +16,7 @@ export function podTrouble(pod: LivePod): PodTrouble | undefined {
     const reason = unscheduled.reason ?? 'Unschedulable'
     return { reason, message: `Pod ${name} can not be scheduled: ${unscheduled.message ?? 'no node fits'}` }
   }
-  const containers = [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])]
-  for (const container of containers) {
+  for (const container of containersOf(pod)) {
     const trouble = containerTrouble(name, container)
     if (trouble) return trouble
   }
@@ -47,11 +46,21 @@ function containerTrouble(pod: string, container: ContainerStatusSeen): PodTroub
 
 /** Whether one of the named containers can not start or keeps crashing: then its image is no good, or no good any more. */
 export function isFailing(pod: LivePod, containers: readonly string[]): boolean {
-  const statuses = [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])]
-  return statuses.some((status) => {
+  return containersOf(pod).some((status) => {
     const reason = status.state?.waiting?.reason
     return containers.includes(status.name) && reason !== undefined && !ordinary.has(reason)
   })
+}
+
+/** Whether the kubelet has said that every container has ended. */
+export function hasEnded(pod: LivePod): boolean {
+  const containers = containersOf(pod)
+  return containers.length > 0 && containers.every(({ state }) => state?.terminated !== undefined)
+}
+
+/** Sidecars first. */
+function containersOf({ status }: LivePod): ContainerStatusSeen[] {
+  return [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])]
 }
 
 export function isReady(pod: LivePod): boolean {

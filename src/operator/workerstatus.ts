@@ -4,6 +4,7 @@ import type { Finding } from './conditions.ts'
 import { queuesOf } from './desired/environment.ts'
 import { labelKeys, names } from './desired/names.ts'
 import { podTrouble, type PodTrouble } from './podtrouble.ts'
+import { poolPresence } from './poolpresence.ts'
 import type { Situation } from './situation.ts'
 import type { TaskQueueStatus, WorkerPool } from './taskqueue.ts'
 
@@ -47,12 +48,8 @@ export function poolStatus(pool: WorkerPool, situation: Situation): PoolStatus {
 }
 
 /** What the pool's workers run, as far as they tell; undefined while none does. Python's don't. */
-function busySlots(pool: WorkerPool, { broker, pods }: Situation): number | undefined {
-  if (!broker?.reachable) return undefined
-  const ours = new Set(
-    pods.filter(({ metadata }) => metadata.labels?.[labelKeys.pool] === pool.name).map(({ metadata }) => metadata.uid),
-  )
-  const told = broker.presence.filter(({ kind, podUid }) => kind === 'worker' && ours.has(podUid))
+function busySlots(pool: WorkerPool, situation: Situation): number | undefined {
+  const told = poolPresence(pool, situation).filter(({ kind }) => kind === 'worker')
   return told.length === 0 ? undefined : sum(told.map(({ busySlots: busy }) => busy))
 }
 

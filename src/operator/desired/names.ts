@@ -46,11 +46,12 @@ export function selectorLabels(queue: TaskQueue, pool: string): Record<string, s
   return { [labelKeys.taskQueue]: queue.metadata.name, [labelKeys.pool]: pool }
 }
 
-export function labels(queue: TaskQueue, component: Component, pool?: string): Record<string, string> {
+/** @param component left out for what belongs to workers and beat alike */
+export function labels(queue: TaskQueue, component?: Component, pool?: string): Record<string, string> {
   return {
     'app.kubernetes.io/name': 'taskqueue',
     'app.kubernetes.io/instance': queue.metadata.name,
-    [labelKeys.component]: component,
+    ...(component === undefined ? {} : { [labelKeys.component]: component }),
     [labelKeys.managedBy]: MANAGED_BY,
     [labelKeys.taskQueue]: queue.metadata.name,
     ...(pool === undefined ? {} : { [labelKeys.pool]: pool }),

@@ -25,7 +25,7 @@ function serviceAccount(queue: TaskQueue): KubeObject & Record<string, unknown> 
   return {
     apiVersion: 'v1',
     kind: 'ServiceAccount',
-    metadata: childMetadata(queue, names.serviceAccount(queue), ownLabels(queue)),
+    metadata: childMetadata(queue, names.serviceAccount(queue), labels(queue)),
     automountServiceAccountToken: false,
   }
 }
@@ -35,7 +35,7 @@ function service(queue: TaskQueue): KubeObject & Record<string, unknown> {
   return {
     apiVersion: 'v1',
     kind: 'Service',
-    metadata: childMetadata(queue, names.service(queue), ownLabels(queue)),
+    metadata: childMetadata(queue, names.service(queue), labels(queue)),
     spec: {
       clusterIP: 'None',
       publishNotReadyAddresses: true,
@@ -64,7 +64,7 @@ function networkPolicy(queue: TaskQueue): KubeObject & Record<string, unknown> {
   return {
     apiVersion: 'networking.k8s.io/v1',
     kind: 'NetworkPolicy',
-    metadata: childMetadata(queue, queue.metadata.name, ownLabels(queue)),
+    metadata: childMetadata(queue, queue.metadata.name, labels(queue)),
     spec: {
       podSelector: { matchLabels: { [labelKeys.taskQueue]: queue.metadata.name } },
       policyTypes: ['Ingress'],
@@ -79,7 +79,7 @@ function podMonitor(queue: TaskQueue): KubeObject & Record<string, unknown> {
     apiVersion: 'monitoring.coreos.com/v1',
     kind: 'PodMonitor',
     // What others select it by first, so that none of it can hide whose it is.
-    metadata: childMetadata(queue, queue.metadata.name, { ...extra, ...ownLabels(queue) }),
+    metadata: childMetadata(queue, queue.metadata.name, { ...extra, ...labels(queue) }),
     spec: {
       selector: { matchLabels: { [labelKeys.taskQueue]: queue.metadata.name } },
       podTargetLabels: [labelKeys.taskQueue, labelKeys.pool, labelKeys.component],
@@ -95,9 +95,4 @@ function ports(queue: TaskQueue): { name: string; port: number }[] {
     ...(health ? [{ name: 'health', port: HEALTH_PORT }] : []),
     ...(companion ? [{ name: 'companion', port: COMPANION_PORT }] : []),
   ]
-}
-
-function ownLabels(queue: TaskQueue): Record<string, string> {
-  const own = labels(queue, 'worker')
-  return Object.fromEntries(Object.entries(own).filter(([key]) => key !== labelKeys.component))
 }

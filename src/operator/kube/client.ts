@@ -7,7 +7,7 @@ import { KubeConfig } from '@kubernetes/client-node'
 import type { Clock } from '../clock.ts'
 import { ApiError, OperatorError, isNotFound, messageOf } from '../errors.ts'
 import type { KubeObject } from '../objects.ts'
-import { pathOf, resourceOf, type Resource } from './resources.ts'
+import { apiRoot, pathOf, resourceOf, type Resource } from './resources.ts'
 
 export interface RequestOptions {
   query?: Record<string, string>
@@ -104,11 +104,10 @@ export class KubeClient {
   }
 
   /** Whether the cluster has this kind at all. */
-  async has({ apiVersion, plural }: Resource): Promise<boolean> {
+  async has(resource: Resource): Promise<boolean> {
     try {
-      const path = apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`
-      const found = (await this.json('GET', path)) as { resources?: { name: string }[] }
-      return found.resources?.some(({ name }) => name === plural) === true
+      const found = (await this.json('GET', apiRoot(resource))) as { resources?: { name: string }[] }
+      return found.resources?.some(({ name }) => name === resource.plural) === true
     } catch (error) {
       if (isNotFound(error)) return false
       throw error

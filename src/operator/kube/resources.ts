@@ -53,10 +53,14 @@ export function resourceOf(kind: string): Resource {
   return resource
 }
 
+/** Where the kinds of an API's version are. */
+export function apiRoot({ apiVersion }: Pick<Resource, 'apiVersion'>): string {
+  return apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`
+}
+
 /** The path of a collection or, with a name, of one object, and of its subresource. */
 export function pathOf(resource: Resource, namespace?: string, name?: string, subresource?: string): string {
-  const root = resource.apiVersion.includes('/') ? `/apis/${resource.apiVersion}` : `/api/${resource.apiVersion}`
-  const parts = [root]
+  const parts = [apiRoot(resource)]
   if (namespace !== undefined && namespace !== '') parts.push('namespaces', encodeURIComponent(namespace))
   parts.push(resource.plural)
   if (name !== undefined) parts.push(encodeURIComponent(name))

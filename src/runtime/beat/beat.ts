@@ -221,8 +221,7 @@ export class Beat implements HealthSource {
     }
     const { gained, lost } = await this.#leadership.look()
     if (gained) this.#known = false
-    const paused = await store.readPausedSchedules(name)
-    this.#paused = paused
+    this.#paused = await store.readPausedSchedules(name)
     if (gained) log.info({ event: 'beat-leader' }, 'this beat holds the lease and fires')
     if (lost) log.warn({ event: 'beat-standby', leader: this.#leadership.leader }, 'the lease is lost; standing by')
   }

@@ -5,6 +5,7 @@ import { TaskApp } from '../app.ts'
 import { Beat, type BeatOptions } from '../beat/beat.ts'
 import { SchedulesSource } from '../beat/schedules-source.ts'
 import { RedisStore } from '../broker/redis/store.ts'
+import type { SendOptions } from '../call.ts'
 import { systemClock } from '../clock.ts'
 import { UsageError } from '../errors.ts'
 import { EventSender } from '../events/event-sender.ts'
@@ -14,6 +15,7 @@ import { serveHealth } from '../health/server.ts'
 import { createLog } from '../log.ts'
 import { pythonRepr, pythonTuple } from '../protocol/python-repr.ts'
 import type { Settings } from '../settings.ts'
+import type { Schedule } from '../triggers/schedule.ts'
 import { loadApp } from '../load-app.ts'
 import { tellLastErrors } from './last-errors.ts'
 import { settingsFrom, settingsOfFlags } from './options.ts'
@@ -30,6 +32,19 @@ export async function appFor(flags: Readonly<Record<string, unknown>>): Promise<
   const app = file ? await loadApp(file) : new TaskApp({ name: 'taskqueue' })
   app.override(settingsOfFlags(flags))
   return app
+}
+
+/** How the task of a schedule is sent, whatever its slot. */
+export function sendOptionsOf({
+  kwargs,
+  queue,
+  priority,
+}: Schedule): Pick<SendOptions, 'kwargs' | 'queue' | 'priority'> {
+  return {
+    kwargs,
+    ...(queue === undefined ? {} : { queue }),
+    ...(priority === undefined ? {} : { priority }),
+  }
 }
 
 /** Runs until it is told to stop. @throws UsageError before it has started */
@@ -54,14 +69,8 @@ export async function runBeat(flags: Record<string, unknown>): Promise<void> {
     log,
     clock: systemClock,
     onSent: tellMonitors(app),
-    prepare: ({ task, args, kwargs, queue, priority }, slot, id) =>
-      app.prepare(task, args, {
-        id,
-        kwargs,
-        scheduledFor: slot,
-        ...(queue === undefined ? {} : { queue }),
-        ...(priority === undefined ? {} : { priority }),
-      }).publication,
+    prepare: (schedule, slot, id) =>
+      app.prepare(schedule.task, schedule.args, { ...sendOptionsOf(schedule), id, scheduledFor: slot }).publication,
   })
   app.transport
     .connect()

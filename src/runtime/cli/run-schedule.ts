@@ -6,7 +6,7 @@ import { RedisStore } from '../broker/redis/store.ts'
 import { TaskQueueError, UsageError } from '../errors.ts'
 import type { Schedule } from '../triggers/schedule.ts'
 import { printJson, printLine, printTable } from './output.ts'
-import { appFor, beatName } from './run-beat.ts'
+import { appFor, beatName, sendOptionsOf } from './run-beat.ts'
 
 type Flags = Readonly<Record<string, unknown>>
 
@@ -68,12 +68,7 @@ export async function runSchedule(name: string, flags: Flags): Promise<void> {
   await withScene(flags, async ({ app, source }) => {
     const schedule = source.schedules.find((one) => one.name === name)
     if (!schedule) throw unknown(name, 'give the --schedules or the --app that have it')
-    const { task, args, kwargs, queue, priority } = schedule
-    const sent = await app.send(task, args, {
-      kwargs,
-      ...(queue === undefined ? {} : { queue }),
-      ...(priority === undefined ? {} : { priority }),
-    })
+    const sent = await app.send(schedule.task, schedule.args, sendOptionsOf(schedule))
     if (flags['json'] === true) printJson({ id: sent.id })
     else printLine(sent.id)
   })

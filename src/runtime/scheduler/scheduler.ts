@@ -101,8 +101,7 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
       jitterSeconds: options.jitterSeconds ?? 0,
       paused: false,
       // Of a job that is there already its own is kept: what came due while no process ran is still owed.
-      // A date that has just passed is due at once, and the misfire rule says what becomes of it.
-      nextRunAt: triggerOf(trigger).date ?? this.#nextOf(trigger),
+      nextRunAt: this.#firstOf(trigger),
     })
     return this.#shown(id)
   }
@@ -134,7 +133,7 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
 
   /** Another trigger. @throws UsageError `JobUnknown` */
   async rescheduleJob(id: string, trigger: TriggerSpec): Promise<Job> {
-    return this.#change(id, { trigger, nextRunAt: triggerOf(trigger).date ?? this.#nextOf(trigger) })
+    return this.#change(id, { trigger, nextRunAt: this.#firstOf(trigger) })
   }
 
   /** @throws UsageError `JobUnknown` */
@@ -193,6 +192,11 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
       throw new UsageError('OptionMissing', 'a function without a name needs an id: addJob(fn, trigger, { id })')
     this.register(name, fn)
     return name
+  }
+
+  /** Of a trigger that is new. A date that has just passed is due at once, and the misfire rule says what becomes of it. */
+  #firstOf(trigger: TriggerSpec): number | null {
+    return triggerOf(trigger).date ?? this.#nextOf(trigger)
   }
 
   #nextOf(trigger: TriggerSpec): number | null {

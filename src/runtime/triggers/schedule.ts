@@ -136,8 +136,7 @@ function readJitter(source: Record<string, unknown>): number {
 }
 
 function readDate(at: unknown): Trigger {
-  if (at instanceof Date) return parseAt(at)
-  if (typeof at === 'string') return parseAt(at)
+  if (at instanceof Date || typeof at === 'string') return parseAt(at)
   throw new UsageError(
     'EtaInvalid',
     `at is text, an ISO-8601 instant with an offset such as "2026-01-31T09:00:00+08:00"; got ${JSON.stringify(at)}`,

@@ -1,12 +1,12 @@
 // The chart's rights on a real API server: the operator runs with them alone, is refused nothing, and uses every one of them.
 
 import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { parse, parseAllDocuments, stringify } from 'yaml'
+import { parseAllDocuments } from 'yaml'
 import { ensureBinary } from '../../../deploy/local/binaries.ts'
 import { Stages } from '../../../deploy/local/stage.ts'
 import { systemClock } from '../../../src/operator/clock.ts'
@@ -26,7 +26,7 @@ import {
 } from '../../../src/operator/kube/resources.ts'
 import type { KubeObject } from '../../../src/operator/objects.ts'
 import type { TaskQueue } from '../../../src/operator/taskqueue.ts'
-import { ControlPlane, podMonitorCrd } from '../../fixtures/controlplane.ts'
+import { ControlPlane, nodeSpec, podMonitorCrd } from '../../fixtures/controlplane.ts'
 import { eventually } from '../../fixtures/eventually.ts'
 import { startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
 
@@ -65,10 +65,7 @@ beforeAll(async () => {
   const admin = ['--kubeconfig', plane.server.kubeconfig]
   await run(plane.server.kubectl, [...admin, 'apply', '-f', manifest])
   const token = (await run(plane.server.kubectl, [...admin, 'create', 'token', RELEASE, '--namespace', HOME])).stdout
-  const config = parse(await readFile(plane.server.kubeconfig, 'utf8')) as { users: { user: object }[] }
-  for (const entry of config.users) entry.user = { token: token.trim() }
-  kubeconfig = join(folder, 'kubeconfig')
-  await writeFile(kubeconfig, stringify(config))
+  kubeconfig = await plane.kubeconfigFor({ user: { token: token.trim() } }, join(folder, 'kubeconfig'))
 })
 afterAll(async () => {
   await plane.stop()
@@ -94,16 +91,13 @@ async function live(): Promise<void> {
   const secret = { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'broker', namespace: 'demo' } }
   await plane.client.create({ ...secret, stringData: { url: redis.url } } as KubeObject, 'person')
   const pool = (name: string): object => ({ name, replicas: 1 })
-  const spec = {
-    engine: 'Node',
-    image: 'registry.example/app:1',
-    app: './tasks.js',
+  const spec = nodeSpec(redis.url, {
     broker: { urlFrom: { secretKeyRef: { name: 'broker', key: 'url' } } },
     workers: [pool('default'), pool('other')],
     beat: { schedules: [{ name: 'a', task: 't', everySeconds: 30 }] },
     networkPolicy: { enabled: true },
     podMonitor: { enabled: true },
-  }
+  })
   await plane.create({ name: 'all', spec })
   await plane.condition('all', 'BrokerReachable', 'True')
   for (const [resource, name] of [

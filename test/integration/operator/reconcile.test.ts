@@ -13,7 +13,7 @@ import {
 } from '../../../src/operator/kube/resources.ts'
 import type { KubeObject, LiveConfigMap, LiveDeployment, LivePod } from '../../../src/operator/objects.ts'
 import type { TaskQueue } from '../../../src/operator/taskqueue.ts'
-import { ControlPlane } from '../../fixtures/controlplane.ts'
+import { ControlPlane, nodeSpec } from '../../fixtures/controlplane.ts'
 import { eventually } from '../../fixtures/eventually.ts'
 import { startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
 
@@ -31,14 +31,7 @@ afterAll(async () => {
   await redis.close()
 })
 
-const spec = (changes: Record<string, unknown> = {}): Record<string, unknown> => ({
-  engine: 'Node',
-  image: 'registry.example/app:1',
-  app: './tasks.js',
-  broker: { url: redis.url },
-  workers: [{ name: 'default', replicas: 2 }],
-  ...changes,
-})
+const spec = (changes?: Record<string, unknown>): Record<string, unknown> => nodeSpec(redis.url, changes)
 
 /** Watches for a while; steady means that nothing is written in it. There is no condition to wait for: it is about absence. */
 async function writesIn(name: string, ms: number): Promise<string[]> {

@@ -14,7 +14,7 @@ import {
   taskQueues,
 } from '../../../src/operator/kube/resources.ts'
 import type { KubeObject, LiveDeployment, LivePod } from '../../../src/operator/objects.ts'
-import { ControlPlane, podMonitorCrd } from '../../fixtures/controlplane.ts'
+import { ControlPlane, nodeSpec, podMonitorCrd } from '../../fixtures/controlplane.ts'
 import { eventually } from '../../fixtures/eventually.ts'
 import { startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
 
@@ -33,14 +33,7 @@ afterAll(async () => {
   await redis.close()
 })
 
-const spec = (changes: Record<string, unknown> = {}): Record<string, unknown> => ({
-  engine: 'Node',
-  image: 'registry.example/app:1',
-  app: './tasks.js',
-  broker: { url: redis.url },
-  workers: [{ name: 'default', replicas: 1 }],
-  ...changes,
-})
+const spec = (changes?: Record<string, unknown>): Record<string, unknown> => nodeSpec(redis.url, changes)
 
 describe('beside its pods a TaskQueue has', () => {
   it('a ServiceAccount, a headless Service and a budget for each pool, which its pods use', async () => {

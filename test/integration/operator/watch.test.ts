@@ -1,10 +1,9 @@
 // Lists and watches on a real API server in real trouble: what the cache knows is the truth again, by itself, whatever happened.
 
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { parse, stringify } from 'yaml'
 import { systemClock } from '../../../src/operator/clock.ts'
 import { KubeClient } from '../../../src/operator/kube/client.ts'
 import { configMaps } from '../../../src/operator/kube/resources.ts'
@@ -66,17 +65,8 @@ class Told implements WatchSink<LiveConfigMap> {
 }
 
 /** A kubeconfig that goes through the network, or to another port, with other credentials if any are given. */
-async function throughNetwork(user?: object, port = network.port): Promise<string> {
-  const config = parse(await readFile(plane.server.kubeconfig, 'utf8')) as {
-    clusters: { cluster: { server: string } }[]
-    users: { user: object }[]
-  }
-  for (const { cluster } of config.clusters) cluster.server = `https://127.0.0.1:${port}`
-  if (user) for (const entry of config.users) entry.user = user
-  const file = join(folder, `kubeconfig-${port}`)
-  await writeFile(file, stringify(config))
-  return file
-}
+const throughNetwork = (user?: object, port = network.port): Promise<string> =>
+  plane.kubeconfigFor({ port, ...(user ? { user } : {}) }, join(folder, `kubeconfig-${port}`))
 
 function watch(kubeconfig: string, options: Partial<WatchOptions> = {}): Told {
   const told = new Told()

@@ -33,8 +33,6 @@ export interface RedisStoreOptions {
 const CONNECT_MS = 5000
 /** Dead letters read or dropped in one call. */
 const PAGE = 1000
-/** As advance-cursor.lua keeps of each schedule. */
-const MISSED_KEPT = 10
 
 export class RedisStore implements Store {
   readonly #keys: Keys
@@ -141,7 +139,7 @@ export class RedisStore implements Store {
       advance.from ?? '',
       advance.to,
       advance.missed,
-      advance.missedSlots.slice(-MISSED_KEPT).join(','),
+      advance.missedSlots.join(','),
       advance.fingerprint,
       ...messages,
     ]
