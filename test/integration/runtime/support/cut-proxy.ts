@@ -1,5 +1,5 @@
 // A TCP proxy in front of Redis that can lose replies: the server executes, the client never hears of it.
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
+import { startTcpProxy } from '../../../fixtures/tcp-proxy.ts'
 
 export interface CutProxy {
   readonly url: string
@@ -18,17 +18,9 @@ export interface CutProxy {
 
 export async function startCutProxy(redisPort: number): Promise<CutProxy> {
   let armed: { text: string; done: () => void } | undefined
-  let connections = 0
   let frozen = false
-  const sockets = new Set<Socket>()
-  const server = createServer((client) => {
-    connections += 1
-    const upstream = connect(redisPort, '127.0.0.1')
+  const { port, connections, cut, close } = await startTcpProxy(redisPort, ({ client, upstream }) => {
     let dropping: (() => void) | undefined
-    for (const socket of [client, upstream]) {
-      sockets.add(socket)
-      socket.on('error', () => undefined)
-    }
     client.on('data', (chunk) => {
       if (frozen) return
       if (armed && chunk.includes(armed.text)) {
@@ -47,10 +39,10 @@ export async function startCutProxy(redisPort: number): Promise<CutProxy> {
     client.on('close', () => upstream.destroy())
     upstream.on('close', () => client.destroy())
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return {
-    url: `redis://127.0.0.1:${(server.address() as AddressInfo).port}/0`,
-    connections: () => connections,
+    url: `redis://127.0.0.1:${port}/0`,
+    connections,
+    close,
     cutReplyTo: (text) =>
       new Promise((done) => {
         armed = { text, done }
@@ -60,13 +52,8 @@ export async function startCutProxy(redisPort: number): Promise<CutProxy> {
     },
     thaw: () => {
       // What was swallowed meanwhile is lost, so nothing that was open can go on.
-      for (const socket of sockets) socket.destroy()
-      sockets.clear()
+      cut()
       frozen = false
-    },
-    close: async () => {
-      for (const socket of sockets) socket.destroy()
-      await new Promise((resolve) => server.close(resolve))
     },
   }
 }
