@@ -1,26 +1,21 @@
 // Beat: publishes the slots of schedules as they come due. Any number may run; the lease lets one fire, and each slot is one
-// atomic step in the broker (advance-cursor.lua), so that no two publish it and none is lost without being counted.
+// atomic step in the broker (advance-cursor.lua), so that no two publish it and none is lost without being counted. Here are its turns,
+// what it looks at, and what it says of itself; the steps are dispatcher.ts's.
 import { hostname } from 'node:os'
-import type { Publication } from '../broker/transport.ts'
 import { BrokerClock } from '../broker/broker-clock.ts'
-import type { CursorAdvance, Store } from '../broker/store.ts'
+import type { Store } from '../broker/store.ts'
 import type { Clock, Timer } from '../clock.ts'
 import { asError } from '../errors.ts'
 import type { Health, HealthSource } from '../health/server.ts'
 import { createRegistry } from '../health/task-metrics.ts'
 import type { Logger } from '../log.ts'
-import { uuid4, uuid5 } from '../protocol/uuid.ts'
-import type { Schedule } from '../triggers/schedule.ts'
+import { uuid4 } from '../protocol/uuid.ts'
 import { skewProblem, type ClockLimit } from './clock-guard.ts'
 import { Cursors } from './cursors.ts'
-import { DueOrder } from './due-order.ts'
+import { Dispatcher, type DispatcherDeps, type PrepareSlot } from './dispatcher.ts'
 import { LOOK_MS, Leadership } from './leadership.ts'
-import { planSchedule, type Move } from './plan.ts'
 import type { SchedulesSource } from './schedules-source.ts'
 import { SlotLog } from './slot-log.ts'
-
-/** Makes the message of a slot: the app's routing, limits and environment apply. */
-export type PrepareSlot = (schedule: Schedule, slot: number, id: string) => Publication
 
 export interface BeatOptions {
   /** Names cursors and lease in the broker: `<namespace>/<name>` of the TaskQueue, or the app's name. */
@@ -34,20 +29,19 @@ export interface BeatOptions {
   readonly log: Logger
   readonly clock: Clock
   readonly brokerClock?: BrokerClock
-  /** Tells monitors of a message that was sent: Celery's task-sent. */
-  readonly onSent?: (schedule: Schedule, slot: number, id: string, queue: string) => void
+  readonly onSent?: DispatcherDeps['onSent']
 }
 
 /** The longest a due slot waits for the next turn when nothing else is known. */
 const TURN_MS = 1000
 /** Before looking again when someone else moved a cursor: whatever the reason, it must not be a hot loop. */
 const RELEARN_MS = 100
-/** Slots fired at once: they share one connection. */
-const AT_ONCE = 100
 /** A beat whose last turn is older than this is stuck. */
 const STUCK_MS = 60_000
-/** A cursor so far in the future is worth a word: the broker's clock has been wrong, or is. */
-const AHEAD_MS = 60_000
+/** A beat that stands by takes the broker's cursors over into its schedule file so often: it may have to go on from there. */
+const STANDBY_LEARN_MS = 30_000
+/** Problems of schedules that are told by name. */
+const MOST_TOLD = 5
 
 export class Beat implements HealthSource {
   readonly metrics = createRegistry()
@@ -56,14 +50,13 @@ export class Beat implements HealthSource {
   readonly #leadership: Leadership
   readonly #cursors: Cursors
   readonly #slots: SlotLog
-  readonly #due = new DueOrder()
-  #schedules: ReadonlyMap<string, Schedule> = new Map()
+  readonly #dispatcher: Dispatcher
   #paused: ReadonlySet<string> = new Set()
-  #known = false
   #timer: Timer | undefined
   #turning: Promise<void> = Promise.resolve()
   #stopped = false
   #lookedAt = -Infinity
+  #learntAt = -Infinity
   #lastTurn: number
   #problem: string | undefined
   #brokerProblem: string | undefined
@@ -81,6 +74,11 @@ export class Beat implements HealthSource {
       leader: () => this.#leadership.standing === 'leader',
       held: () => this.#held !== undefined,
       schedules: () => source.schedules.length,
+    })
+    this.#dispatcher = new Dispatcher({
+      ...{ name, store, log, clock, brokerClock: this.brokerClock, leadership: this.#leadership },
+      ...{ cursors: this.#cursors, slots: this.#slots, prepare: options.prepare, onSent: options.onSent },
+      onEarly: () => (this.#lookedAt = -Infinity),
     })
   }
 
@@ -112,12 +110,14 @@ export class Beat implements HealthSource {
     if (this.#held !== undefined) return { ok: false, message: `holds its fire: ${this.#held}`, detail }
     if (standing === 'unknown')
       return { ok: false, message: this.#brokerProblem ?? 'the broker has not told yet who holds the lease', detail }
+    if (this.#brokerProblem !== undefined) return { ok: false, message: this.#brokerProblem, detail }
     if (!this.#loaded) return { ok: false, message: this.#problem ?? 'the schedules are not loaded yet', detail }
     const role = standing === 'leader' ? 'holds the lease' : `stands by for ${leader}`
     const problems = [
       this.#problem && `the last good schedules are kept: ${this.#problem}`,
       this.#cursors.fileProblem,
       this.#skewProblem,
+      ...this.#scheduleProblems(),
     ].filter((text) => text !== undefined)
     return { ok: true, message: [`${role}, ${source.schedules.length} schedules`, ...problems].join('; '), detail }
   }
@@ -132,6 +132,8 @@ export class Beat implements HealthSource {
       paused: source.schedules.filter(({ name }) => this.#paused.has(name)).map(({ name }) => name),
       schedulesHash: source.hash,
       schedulesProblem: this.#problem ?? null,
+      scheduleFileProblem: this.#cursors.fileProblem ?? null,
+      failing: this.#scheduleProblems(),
       runs: this.#slots.runs,
       missed: this.#slots.missed,
       lastFiredAt: this.#slots.lastFiredAt,
@@ -167,6 +169,13 @@ export class Beat implements HealthSource {
     return this.#options.clockLimit.onSkew === 'HoldBeat' ? this.#skewProblem : undefined
   }
 
+  /** What keeps single schedules from being fired, the first few by name. */
+  #scheduleProblems(): string[] {
+    const { problems } = this.#dispatcher
+    const told = [...problems].slice(0, MOST_TOLD).map(([name, problem]) => `schedule ${name}: ${problem}`)
+    return problems.size > told.length ? [...told, `and ${problems.size - told.length} schedules more`] : told
+  }
+
   #schedule(milliseconds: number): void {
     if (this.#stopped) return
     this.#timer = this.#options.clock.after(milliseconds, () => {
@@ -177,6 +186,8 @@ export class Beat implements HealthSource {
         )
         .finally(() => {
           this.#lastTurn = this.#options.clock.monotonic()
+          // Also after a turn that failed: what moved before it did is worth keeping.
+          this.#cursors.saveSoon()
           this.#schedule(this.#untilNext())
         })
     })
@@ -184,23 +195,17 @@ export class Beat implements HealthSource {
 
   #untilNext(): number {
     if (this.#leadership.standing !== 'leader' || this.#brokerProblem !== undefined) return TURN_MS
-    if (!this.#known) return RELEARN_MS
-    const wait = (this.#due.nextAt ?? Infinity) - this.brokerClock.now()
+    if (!this.#dispatcher.known) return RELEARN_MS
+    const wait = (this.#dispatcher.nextAt ?? Infinity) - this.brokerClock.now()
     return Math.max(0, Math.min(TURN_MS, Math.ceil(wait)))
   }
 
   async #turn(): Promise<void> {
     if (this.#lookIsDue) await this.#look()
     if (this.#held !== undefined || !this.#leadership.fence || !this.#loaded) return
-    if (!this.#known) await this.#learn()
+    if (!this.#dispatcher.known) await this.#dispatcher.learn(this.#options.source.schedules)
     // A burst longer than the time between looks is left for the next turn, which comes at once: the lease must be renewed.
-    while (this.#known && !this.#lookIsDue) {
-      const now = this.brokerClock.now()
-      const due = this.#due.take(now, AT_ONCE)
-      if (due.length === 0) break
-      await this.#followAll(due, now)
-    }
-    this.#cursors.saveSoon()
+    await this.#dispatcher.fire(this.#paused, () => this.#stopped || this.#lookIsDue)
   }
 
   get #lookIsDue(): boolean {
@@ -220,7 +225,8 @@ export class Beat implements HealthSource {
       return
     }
     const { gained, lost } = await this.#leadership.look()
-    if (gained) this.#known = false
+    if (gained) this.#dispatcher.doubt()
+    if (this.#leadership.standing === 'standby') await this.#standBy()
     this.#paused = await store.readPausedSchedules(name)
     if (gained) log.info({ event: 'beat-leader' }, 'this beat holds the lease and fires')
     if (lost) log.warn({ event: 'beat-standby', leader: this.#leadership.leader }, 'the lease is lost; standing by')
@@ -252,101 +258,18 @@ export class Beat implements HealthSource {
       )
       return
     }
-    this.#known = false
+    this.#dispatcher.doubt()
     log.info(
       { event: 'schedules-loaded', schedules: source.schedules.length, hash: source.hash },
       `${source.schedules.length} schedules loaded`,
     )
   }
 
-  /** Reads the cursors, and looks at every schedule once. */
-  async #learn(): Promise<void> {
-    this.#schedules = new Map(this.#options.source.schedules.map((schedule) => [schedule.name, schedule]))
-    const names = new Set(this.#schedules.keys())
-    await this.#cursors.learn(names)
-    this.#due.reset(names)
-    this.#known = true
-  }
-
-  async #followAll(names: readonly string[], now: number): Promise<void> {
-    const following = names.map(async (name) => {
-      const schedule = this.#schedules.get(name)
-      if (schedule) await this.#follow(schedule, now)
-    })
-    const failed = (await Promise.allSettled(following)).find((result) => result.status === 'rejected')
-    if (!failed) return
-    // What was not followed is found again by what the broker says.
-    this.#known = false
-    throw asError(failed.reason)
-  }
-
-  /** One schedule that may be due. */
-  async #follow(schedule: Schedule, now: number): Promise<void> {
-    const cursors = this.#cursors.of(schedule.name)
-    const plan = planSchedule(schedule, cursors, now, this.#paused.has(schedule.name))
-    const ahead = (cursors.broker?.slot ?? 0) - now
-    if (ahead > AHEAD_MS) {
-      this.#options.log.warn(
-        { event: 'cursor-ahead', schedule: schedule.name },
-        `the last slot of ${schedule.name} lies ${Math.round(ahead / 1000)} s ahead of the broker's clock, which was wrong or is: it runs again when that is over`,
-      )
-    }
-    let from = plan.from
-    for (const move of plan.moves) {
-      if (!(await this.#step(schedule, from, move))) return
-      from = move.to
-    }
-    this.#due.add(schedule.name, plan.next ?? Infinity)
-    this.#slots.passedOver(schedule, plan.missedSlots, plan.missedCount)
-  }
-
-  async #step(schedule: Schedule, from: number | null, move: Move): Promise<boolean> {
-    const { store, name } = this.#options
-    const fence = this.#leadership.fence
-    if (!fence) return this.#relearn()
-    const { fingerprint } = schedule.trigger
-    const id = uuid5(`taskqueue:${name}/${schedule.name}/${move.to}`)
-    const publications = move.run ? this.#messageOf(schedule, move.to, id) : []
-    const refused = move.run && publications.length === 0
-    const advance: CursorAdvance = {
-      schedule: schedule.name,
-      from,
-      to: move.to,
-      missed: move.missed + (refused ? 1 : 0),
-      missedSlots: refused ? [...move.missedSlots, move.to] : move.missedSlots,
-      fingerprint,
-      publications,
-    }
-    const outcome = await store.advanceCursor(name, fence, advance)
-    if (outcome !== 'advanced') {
-      if (outcome === 'fenced') this.#leadership.fenced()
-      // This machine's clock was set while we were not looking.
-      if (outcome === 'early') this.#lookedAt = -Infinity
-      return this.#relearn()
-    }
-    const now = this.brokerClock.now()
-    this.#cursors.moved(advance, now)
-    for (const { queue } of publications) {
-      this.#slots.fired(schedule, move.to, id, now)
-      this.#options.onSent?.(schedule, move.to, id, queue)
-    }
-    return true
-  }
-
-  /** What we took for granted is not so: the broker is asked again. */
-  #relearn(): false {
-    this.#known = false
-    return false
-  }
-
-  /** The message of a slot; none when the app refuses it, and then the slot is missed and the other schedules go on. */
-  #messageOf(schedule: Schedule, slot: number, id: string): Publication[] {
-    try {
-      return [this.#options.prepare(schedule, slot, id)]
-    } catch (error) {
-      this.#slots.refused(schedule, slot, error)
-      return []
-    }
+  async #standBy(): Promise<void> {
+    const now = this.#options.clock.monotonic()
+    if (this.#options.scheduleFile === undefined || now - this.#learntAt < STANDBY_LEARN_MS) return
+    this.#learntAt = now
+    await this.#cursors.learn(this.brokerClock.now())
   }
 
   #trouble(error: unknown): void {

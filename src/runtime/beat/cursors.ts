@@ -15,6 +15,10 @@ export interface CursorsOptions {
   readonly clock: Clock
 }
 
+/** A file whose slot lies so far ahead was written by a clock that was wrong: believed, its schedule would be silent until then. */
+const AHEAD_MS = 86_400_000
+/** How long a date that has run is remembered once its schedule is gone: it may come back with the next edit, and must not run again. */
+const DATES_KEPT_MS = 30 * 86_400_000
 /** The file is written at most so often, and for each cursor in it so much less: ten thousand are a megabyte, written in 11 s. */
 const SAVE_EVERY_MS = 1000
 const SAVE_EVERY_CURSOR_MS = 1
@@ -52,14 +56,49 @@ export class Cursors {
     await writeScheduleFile(file, cursors)
   }
 
-  /** Reads the broker's, and forgets those of schedules that are gone: one that comes back later owes nothing for the time between. */
-  async learn(schedules: ReadonlySet<string>): Promise<void> {
-    const { store, name } = this.#options
+  /**
+   * Reads the broker's, and takes over into the file what it didn't know: another beat has fired meanwhile, or this one before it was
+   * killed.
+   * @param now the broker's clock
+   */
+  async learn(now: number): Promise<void> {
+    const { store, name, log } = this.#options
     this.#broker = await store.readCursors(name)
-    const gone = [...this.#broker.keys()].filter((schedule) => !schedules.has(schedule))
-    await store.removeCursors(name, gone)
-    for (const schedule of gone) this.#broker.delete(schedule)
-    for (const schedule of this.#file.keys()) if (!schedules.has(schedule)) this.#file.delete(schedule)
+    for (const [schedule, cursor] of this.#broker) {
+      const kept = this.#file.get(schedule)
+      if (kept && kept.slot >= cursor.slot) continue
+      this.#file.set(schedule, cursor)
+      this.#unsaved = true
+    }
+    for (const [schedule, { slot }] of this.#file) {
+      if (this.#broker.has(schedule) || slot <= now + AHEAD_MS) continue
+      this.#file.delete(schedule)
+      this.#unsaved = true
+      log.error(
+        { event: 'schedule-file-ahead', schedule, scheduled_for: new Date(slot).toISOString() },
+        `the schedule file says that ${schedule} ran ${Math.round((slot - now) / 1000)} s ahead of the broker's clock, which nothing else knows of: it is not believed`,
+      )
+    }
+  }
+
+  /**
+   * Forgets the cursors of schedules that are gone: one that comes back later owes nothing for the time between. For the beat that
+   * fires only: another may have other schedules.
+   */
+  async forget(schedules: ReadonlySet<string>, now: number): Promise<void> {
+    const { store, name } = this.#options
+    const gone = (cursors: ReadonlyMap<string, Cursor>): string[] =>
+      [...cursors].flatMap(([schedule, { slot, fingerprint }]) => {
+        const date = fingerprint.startsWith('at ') && slot + DATES_KEPT_MS > now
+        return schedules.has(schedule) || date ? [] : [schedule]
+      })
+    const lost = gone(this.#broker)
+    await store.removeCursors(name, lost)
+    for (const schedule of lost) this.#broker.delete(schedule)
+    for (const schedule of gone(this.#file)) {
+      this.#file.delete(schedule)
+      this.#unsaved = true
+    }
   }
 
   of(schedule: string): { readonly broker: Cursor | undefined; readonly file: Cursor | undefined } {

@@ -26,14 +26,12 @@ export class DueOrder {
     this.#entries.splice(low, 0, { name, dueAt })
   }
 
-  /** Takes out those that are due, at most so many, the one due first before the others. */
-  take(now: number, most: number): string[] {
-    const due: string[] = []
-    for (let next = this.#entries.at(-1); next && next.dueAt <= now && due.length < most; next = this.#entries.at(-1)) {
-      due.push(next.name)
-      this.#entries.pop()
-    }
-    return due
+  /** Takes out the one that has been due for longest; undefined when none is. */
+  take(now: number): string | undefined {
+    const next = this.#entries.at(-1)
+    if (!next || next.dueAt > now) return undefined
+    this.#entries.pop()
+    return next.name
   }
 
   /** When the next is due; undefined when there is none. */

@@ -27,7 +27,15 @@ export async function readScheduleFile(path: string, now: number): Promise<Sched
   const cursors = parse(text)
   if (cursors) return { cursors, setAside: undefined }
   const setAside = `${path}.corrupt-${new Date(now).toISOString().replace(/[:.]/g, '-')}`
-  await rename(path, setAside)
+  try {
+    await rename(path, setAside)
+  } catch (error) {
+    throw fileError(
+      'ScheduleFileUnreadable',
+      `the schedule file ${path} can't be understood, nor be kept aside as ${setAside}`,
+      error,
+    )
+  }
   return { cursors: new Map(), setAside }
 }
 
@@ -77,8 +85,14 @@ function parse(text: string): Map<string, Cursor> | undefined {
 function isCursor(value: unknown): value is Cursor {
   if (!isRecord(value)) return false
   const { slot, firedAt, runs, missed, fingerprint } = value
-  const numbers = [slot, runs, missed].every((number) => typeof number === 'number' && Number.isFinite(number))
-  return numbers && (firedAt === null || typeof firedAt === 'number') && typeof fingerprint === 'string'
+  return (
+    [slot, firedAt ?? 0].every(isInstant) && [runs, missed].every(Number.isSafeInteger) && typeof fingerprint === 'string'
+  )
+}
+
+/** What a Date can hold (ECMA-262, time values). */
+function isInstant(value: unknown): boolean {
+  return Number.isInteger(value) && Math.abs(Number(value)) <= 8.64e15
 }
 
 function fileError(code: string, text: string, error: unknown): TaskQueueError {

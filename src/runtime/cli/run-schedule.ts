@@ -115,9 +115,16 @@ function inWords(fingerprint: string): string {
   return text
 }
 
+/** The last slot of the trigger that the schedule has now. */
+function lastSlotOf({ trigger }: Schedule, cursor: Cursor | undefined): number | undefined {
+  return cursor?.fingerprint === trigger.fingerprint ? cursor.slot : undefined
+}
+
 /** How long the next slot has been due without having been fired or missed: nobody's beat runs, or it is stuck. */
-function overdue({ trigger, jitterMs }: Schedule, cursor: Cursor, now: number): number {
-  const slot = cursor.fingerprint === trigger.fingerprint ? trigger.next(cursor.slot) : undefined
+function overdue(schedule: Schedule, cursor: Cursor, now: number): number {
+  const { trigger, jitterMs } = schedule
+  const last = lastSlotOf(schedule, cursor)
+  const slot = last === undefined ? undefined : trigger.next(last)
   const late = slot === undefined ? 0 : Math.floor((now - slot - jitterMs(slot)) / 1000)
   return Math.max(0, late)
 }
@@ -156,7 +163,8 @@ function whatItSays(name: string, schedule: Schedule | undefined, cursor: Cursor
     name,
     task: schedule?.task ?? null,
     trigger: schedule?.trigger.fingerprint ?? cursor?.fingerprint ?? null,
-    nextRun: iso(schedule?.trigger.next(now)),
+    // A cursor in the future, of a clock that was wrong, keeps its schedule silent until then.
+    nextRun: iso(schedule?.trigger.next(Math.max(now, (schedule && lastSlotOf(schedule, cursor)) ?? now))),
   }
 }
 

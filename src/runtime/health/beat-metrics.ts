@@ -37,7 +37,7 @@ export function createBeatMetrics(registry: Registry, gauges: BeatGauges): BeatM
     }),
     lateness: new Histogram({
       name: 'taskqueue_schedule_lateness_seconds',
-      help: 'From the slot to its publication',
+      help: 'From when a slot was due, its jitter included, to its publication',
       buckets: [0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600],
       registers,
     }),

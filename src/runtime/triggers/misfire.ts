@@ -8,10 +8,12 @@ export interface DueSlots {
   /** Passed over; at most MISSED_LISTED of the newest, while `missedCount` counts all. */
   readonly missed: readonly number[]
   readonly missedCount: number
-  /** The last slot that is due: where the cursor goes. Undefined when none is. */
+  /** Where the cursor goes: the last slot that was looked at. Undefined when none is due. */
   readonly last: number | undefined
-  /** The slot after the last one that is due; undefined when there is none any more. */
+  /** The slot after `last`; undefined when there is none any more. */
   readonly next: number | undefined
+  /** `next` is due as well, and was left for another call: one call takes milliseconds, however long nobody looked. */
+  readonly more: boolean
 }
 
 export const MISSED_LISTED = 100
@@ -19,54 +21,56 @@ export const MISSED_LISTED = 100
 /** With catchUp None a slot may still be this late: a beat takes over from another within 10 s. */
 export const TAKEOVER_MS = 10_000
 
-/** The most slots walked through one by one; beyond that the oldest are counted by estimate of the walk's own pace. */
-const MOST_WALKED = 100_000
+/** The most slots looked at in one call: 20 ms for cron in a zone. */
+export const MOST_WALKED = 500
+/** The most slots to be run in one call, so that a long burst lets others in between. */
+export const MOST_RUN = 100
+/** More slots than this that can't be run any more are counted by the pace of those before them, not one by one. */
+const MOST_COUNTED = 100_000
+
+type Followed = Pick<Schedule, 'trigger' | 'catchUp' | 'misfireGraceSeconds'> & Partial<Pick<Schedule, 'jitterMs'>>
 
 /**
- * Decides about the slots after `cursor` and up to `now`.
+ * Decides about the slots after `cursor` and up to `now`, or about the first of them when they are many.
  * Last runs the latest of them, All each, None only one that isn't late; none of them a slot later than the grace time.
  */
-export function dueSlots(
-  schedule: Pick<Schedule, 'trigger' | 'catchUp' | 'misfireGraceSeconds'> & Partial<Pick<Schedule, 'jitterMs'>>,
-  cursor: number,
-  now: number,
-): DueSlots {
+export function dueSlots(schedule: Followed, cursor: number, now: number): DueSlots {
+  const { trigger, catchUp } = schedule
   const graceMs = schedule.misfireGraceSeconds * 1000
-  const oldestRun = now - (schedule.catchUp === 'None' ? Math.min(graceMs, TAKEOVER_MS) : graceMs)
+  const oldestRun = now - (catchUp === 'None' ? Math.min(graceMs, TAKEOVER_MS) : graceMs)
   const run: number[] = []
   const missed: number[] = []
-  let missedCount = 0
   let last: number | undefined
-  let next: number | undefined
-  const miss = (slot: number): void => {
-    missedCount += 1
-    missed.push(slot)
-    if (missed.length > MISSED_LISTED) missed.shift()
-  }
+  let next = trigger.next(cursor)
   let walked = 0
-  let at = cursor
-  for (;;) {
-    const slot = schedule.trigger.next(at)
-    next = slot
-    if (slot === undefined) break
-    const dueAt = slot + (schedule.jitterMs?.(slot) ?? 0)
+  while (next !== undefined) {
+    const dueAt = next + (schedule.jitterMs?.(next) ?? 0)
     // In order: a slot never overtakes the one before it, however their jitter falls.
     if (dueAt > now) break
-    at = slot
-    last = slot
+    if (walked === MOST_WALKED || (catchUp === 'All' && run.length === MOST_RUN)) return unfinished()
+    ;(dueAt < oldestRun ? missed : run).push(next)
     walked += 1
-    if (dueAt < oldestRun) miss(slot)
-    else run.push(slot)
-    if (walked === MOST_WALKED) {
-      // A schedule of seconds after months of downtime: skip ahead to what may still be run.
-      const pace = (slot - cursor) / walked
-      const resume = Math.max(slot, oldestRun - 1)
-      missedCount += Math.floor((resume - slot) / pace)
-      at = resume
-      last = resume
-    }
+    last = next
+    next = trigger.next(next)
   }
-  if (schedule.catchUp === 'All') return { run, missed, missedCount, last, next }
-  for (const slot of run.slice(0, -1)) miss(slot)
-  return { run: run.slice(-1), missed, missedCount, last, next }
+  // Those that are not late come after those that are.
+  const superseded = catchUp === 'All' ? [] : run.splice(0, run.length - 1)
+  return { run, ...listed([...missed, ...superseded]), last, next, more: false }
+
+  function unfinished(): DueSlots {
+    const stood = last as number
+    if (catchUp === 'All' && run.length > 0) return { run, ...listed(missed), last: stood, next, more: true }
+    // Of these none is run any more: each is too late, or a later one is due.
+    const gone = listed([...missed, ...run])
+    const pace = (stood - cursor) / walked
+    const resume = Math.floor((catchUp === 'All' ? oldestRun : now) - MISSED_LISTED * pace)
+    const skipped = Math.floor((resume - stood) / pace)
+    if (skipped <= MOST_COUNTED) return { run: [], ...gone, last: stood, next, more: true }
+    const after = trigger.next(resume)
+    return { run: [], ...gone, missedCount: gone.missedCount + skipped, last: resume, next: after, more: true }
+  }
+}
+
+function listed(missed: readonly number[]): Pick<DueSlots, 'missed' | 'missedCount'> {
+  return { missed: missed.slice(-MISSED_LISTED), missedCount: missed.length }
 }

@@ -31,6 +31,8 @@ export interface Schedule {
 
 export const DEFAULT_MISFIRE_GRACE_SECONDS = 300
 const MOST_JITTER_SECONDS = 86_400
+/** Slots whose distance is compared with the jitter: enough for the times of a day. */
+const SLOTS_COMPARED = 12
 
 const FIELDS = new Set([
   'name',
@@ -94,11 +96,12 @@ function readSchedule(source: unknown, defaultZone: string): Schedule {
   const { args = [], kwargs = {} } = source
   if (!Array.isArray(args)) throw new UsageError('ScheduleInvalid', 'args is not a list')
   if (!isRecord(kwargs)) throw new UsageError('ScheduleInvalid', 'kwargs is not a mapping')
+  const trigger = readTrigger(source, defaultZone)
   return {
     name,
     task,
-    trigger: readTrigger(source, defaultZone),
-    jitterMs: jitterOf(name, readJitter(source)),
+    trigger,
+    jitterMs: jitterOf(name, readJitter(source, trigger)),
     queue: text(source, 'queue'),
     priority: numberIn(source, 'priority', 0, 9),
     args,
@@ -123,16 +126,31 @@ function readTrigger(source: Record<string, unknown>, defaultZone: string): Trig
   return parseCron(cron, text(source, 'timeZone') ?? defaultZone)
 }
 
-/** In milliseconds. */
-function readJitter(source: Record<string, unknown>): number {
-  const { everySeconds } = source
-  const seconds = numberIn(source, 'jitterSeconds', 0, MOST_JITTER_SECONDS) ?? 0
-  if (typeof everySeconds === 'number' && seconds > everySeconds)
+/** In milliseconds. A slot that came due after the next one would be missed, though beat runs. */
+function readJitter(source: Record<string, unknown>, trigger: Trigger): number {
+  const jitterMs = Math.floor((numberIn(source, 'jitterSeconds', 0, MOST_JITTER_SECONDS) ?? 0) * 1000)
+  // Between the slots of five fields there is a minute at least.
+  const { cron } = source
+  if (typeof cron === 'string' && cron.trim().split(/\s+/).length === 5 && jitterMs <= 60_000) return jitterMs
+  const gapMs = jitterMs === 0 ? Infinity : smallestGap(trigger)
+  if (jitterMs > gapMs)
     throw new UsageError(
       'ScheduleInvalid',
-      `jitterSeconds is ${seconds}, longer than its everySeconds ${everySeconds}: a slot would be due after the next`,
+      `jitterSeconds is ${jitterMs / 1000}, and its slots are ${gapMs / 1000} s apart: one would be due after the next`,
     )
-  return Math.floor(seconds * 1000)
+  return jitterMs
+}
+
+/** Between the next few slots, in milliseconds; infinite for a date. */
+function smallestGap(trigger: Trigger): number {
+  let gap = Infinity
+  let slot = trigger.next(Date.now())
+  for (let i = 0; i < SLOTS_COMPARED && slot !== undefined; i++) {
+    const next = trigger.next(slot)
+    if (next !== undefined) gap = Math.min(gap, next - slot)
+    slot = next
+  }
+  return gap
 }
 
 function readDate(at: unknown): Trigger {

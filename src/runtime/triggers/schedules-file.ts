@@ -5,7 +5,8 @@ import { checkZone } from './cron.ts'
 import { isRecord, parseSchedules, type Schedule } from './schedule.ts'
 
 /**
- * Reads a schedules file: YAML with a list `schedules:` and, optionally, `timeZone:`.
+ * Reads a schedules file: YAML with a list `schedules:` and, optionally, `timeZone:`. A file without the list is refused: it may be one
+ * that is just being written. `schedules: []` says that there are none.
  * @throws UsageError `ScheduleInvalid`
  */
 export function parseSchedulesFile(text: string): Schedule[] {
@@ -20,16 +21,21 @@ export function parseSchedulesFile(text: string): Schedule[] {
       cause: error,
     })
   }
-  if (file === null || file === undefined) return []
-  if (!isRecord(file))
+  const none = file === null || file === undefined
+  if (!none && !isRecord(file))
     throw new UsageError('ScheduleInvalid', 'the schedules file is not a mapping with a list "schedules:"')
-  const stray = Object.keys(file).find((key) => key !== 'schedules' && key !== 'timeZone')
+  const fields: Record<string, unknown> = isRecord(file) ? file : {}
+  const stray = Object.keys(fields).find((key) => key !== 'schedules' && key !== 'timeZone')
   if (stray !== undefined)
     throw new UsageError('ScheduleInvalid', `the schedules file has a field ${stray}; schedules and timeZone are known`)
-  const { schedules = [], timeZone = 'UTC' } = file
-  if (schedules !== null && !Array.isArray(schedules))
-    throw new UsageError('ScheduleInvalid', '"schedules" is not a list')
+  const { schedules, timeZone = 'UTC' } = fields
+  if (schedules === null || schedules === undefined)
+    throw new UsageError(
+      'ScheduleInvalid',
+      'the schedules file has no list "schedules:"; "schedules: []" says that there are none',
+    )
+  if (!Array.isArray(schedules)) throw new UsageError('ScheduleInvalid', '"schedules" is not a list')
   if (typeof timeZone !== 'string') throw new UsageError('ScheduleInvalid', '"timeZone" is not text')
   checkZone(timeZone)
-  return parseSchedules(schedules ?? [], timeZone)
+  return parseSchedules(schedules as unknown[], timeZone)
 }

@@ -132,9 +132,13 @@ schedules:
   })
 
   it('may be none', () => {
-    expect(parseSchedulesFile('')).toEqual([])
     expect(parseSchedulesFile('schedules: []')).toEqual([])
   })
+
+  it.each(['', '# nothing yet', 'schedules:', 'timeZone: Europe/Berlin'])(
+    'are refused when the file has no list of them, since it may be half written: %j',
+    (text) => expect(() => parseSchedulesFile(text)).toThrow(/"schedules: \[\]" says that there are none/),
+  )
 
   it.each([
     ['no name', { ...good, name: undefined }, /needs a name/],
@@ -149,10 +153,19 @@ schedules:
     ['a date without an offset', { name: 'a', task: 't', at: '2026-01-31T09:00:00' }, /offset/],
     ['a date that is a number', { name: 'a', task: 't', at: 5 }, /at is text/],
     ['jitter beyond the next slot', { name: 'a', task: 't', everySeconds: 5, jitterSeconds: 6 }, /after the next/],
+    ['jitter beyond the next slot of cron', { ...good, cron: '0,5 9 * * *', jitterSeconds: 301 }, /300 s apart/],
+    ['jitter of seconds', { ...good, cron: '*/10 * * * * *', jitterSeconds: 10.5 }, /10 s apart/],
     ['text as args', { ...good, args: 'a' }, /args is not a list/],
   ])('are refused for %s', (_, schedule, message) => {
     expect(() => parseSchedules([schedule])).toThrow(message)
   })
+
+  it.each([
+    [{ ...good, jitterSeconds: 86_400 }],
+    [{ ...good, cron: '* * * * *', jitterSeconds: 60 }],
+    [{ ...good, cron: '*/10 * * * * *', jitterSeconds: 10 }],
+    [{ name: 'a', task: 't', at: '2026-01-31T09:00:00Z', jitterSeconds: 86_400 }],
+  ])('may have jitter up to their next slot: %j', (schedule) => expect(parseSchedules([schedule])).toHaveLength(1))
 
   it('are refused for two of one name, and for YAML that is none', () => {
     expect(() => parseSchedules([good, good])).toThrow(/two schedules are named nightly/)

@@ -204,6 +204,11 @@ const BY_PREFIX: readonly (readonly [RegExp, BrokerErrorCode, string])[] = [
     'BrokerMoved',
     'the keys are moving to another node; a URL of one node of a cluster begins with redis+cluster://',
   ],
+  [
+    /^WRONGTYPE/,
+    'BrokerRefused',
+    'a key that we would use, such as the list of a queue, holds something else: name the queue otherwise, or set a key prefix',
+  ],
   [/^OOM/, 'BrokerOutOfMemory', 'Redis is at maxmemory: raise it, or let workers drain the queues'],
   [/Unknown script flag|unknown flag|Unexpected flag/, 'BrokerTooOld', 'Redis >= 7.0 or Valkey >= 7.2 is needed'],
 ]

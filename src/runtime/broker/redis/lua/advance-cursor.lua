@@ -22,6 +22,8 @@ if slot ~= ARGV[3] then return 0 end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 if tonumber(ARGV[4]) > now + AHEAD then return -2 end
+-- Read before anything is written: a key of another type ends the script here, and not between message and cursor.
+local known = ARGV[6] ~= '' and redis.call('HGET', KEYS[3], ARGV[2]) or nil
 for i = 8, #ARGV, 3 do
   redis.call('LPUSH', KEYS[tonumber(ARGV[i])], ARGV[i + 1])
   redis.pcall('PUBLISH', ARGV[i + 2], '1')
@@ -30,8 +32,7 @@ for i = 8, #ARGV, 3 do
 end
 if ARGV[6] ~= '' then
   local kept = {}
-  local before = redis.call('HGET', KEYS[3], ARGV[2])
-  for known in string.gmatch((before and before .. ',' or '') .. ARGV[6], '[^,]+') do kept[#kept + 1] = known end
+  for one in string.gmatch((known and known .. ',' or '') .. ARGV[6], '[^,]+') do kept[#kept + 1] = one end
   redis.call('HSET', KEYS[3], ARGV[2], table.concat(kept, ',', math.max(1, #kept - KEPT + 1)))
 end
 missed = string.format('%.0f', missed + ARGV[5])

@@ -1,0 +1,270 @@
+// Fires what is due: plans a schedule, takes each step of its cursor in the broker, and keeps the order in which schedules come due.
+// Whether this beat may fire at all, and when it looks around, is beat.ts's.
+import { setImmediate as breathe } from 'node:timers/promises'
+import type { BrokerClock } from '../broker/broker-clock.ts'
+import type { CursorAdvance, Store } from '../broker/store.ts'
+import type { Publication } from '../broker/transport.ts'
+import type { Clock } from '../clock.ts'
+import { BrokerError, asError } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import { uuid5 } from '../protocol/uuid.ts'
+import type { Schedule } from '../triggers/schedule.ts'
+import type { Cursors } from './cursors.ts'
+import { DueOrder } from './due-order.ts'
+import type { Leadership } from './leadership.ts'
+import { planSchedule, type Move } from './plan.ts'
+import type { SlotLog } from './slot-log.ts'
+
+/** Makes the message of a slot: the app's routing, limits and environment apply. */
+export type PrepareSlot = (schedule: Schedule, slot: number, id: string) => Publication
+
+export interface DispatcherDeps {
+  /** The beat's name in the broker. */
+  readonly name: string
+  readonly store: Store
+  readonly cursors: Cursors
+  readonly leadership: Leadership
+  readonly slots: SlotLog
+  readonly log: Logger
+  readonly clock: Clock
+  readonly brokerClock: BrokerClock
+  readonly prepare: PrepareSlot
+  /** Tells monitors of a message that was sent: Celery's task-sent. */
+  readonly onSent?: ((schedule: Schedule, slot: number, id: string, queue: string) => void) | undefined
+  /** The broker's clock is not what we took it for: it is to be measured. */
+  readonly onEarly: () => void
+}
+
+/** A step of one schedule's cursor. */
+interface Step {
+  readonly schedule: Schedule
+  readonly advance: CursorAdvance
+  readonly id: string
+  /** Why the app made no message of the slot; undefined when it did, or when there is none to make. */
+  readonly refusal: Error | undefined
+}
+
+/** Schedules followed at once: they share one connection. */
+const AT_ONCE = 100
+/** The longest that planning keeps the process from anything else. */
+const BREATHE_MS = 20
+/** A schedule that could not be fired is tried again after this. */
+const RETRY_MS = 1000
+/** A cursor so far in the future is worth a word: the broker's clock has been wrong, or is. */
+const AHEAD_MS = 60_000
+
+export class Dispatcher {
+  readonly #deps: DispatcherDeps
+  readonly #due = new DueOrder()
+  readonly #problems = new Map<string, string>()
+  readonly #unanswered = new Map<string, Step>()
+  #schedules: ReadonlyMap<string, Schedule> = new Map()
+  #known = false
+  #breathed = -Infinity
+
+  constructor(deps: DispatcherDeps) {
+    this.#deps = deps
+  }
+
+  /** False while the cursors are to be read before anything is fired. */
+  get known(): boolean {
+    return this.#known
+  }
+
+  /** When the next schedule is due, on the broker's clock; undefined when none is. */
+  get nextAt(): number | undefined {
+    return this.#due.nextAt
+  }
+
+  /** Why schedules can't be fired, or are silent, by name. The others go on. */
+  get problems(): ReadonlyMap<string, string> {
+    return this.#problems
+  }
+
+  /** What was taken for granted may not be so: the broker is asked before anything is fired. */
+  doubt(): void {
+    this.#known = false
+  }
+
+  /** Reads the cursors, and will look at every schedule once. @throws BrokerError */
+  async learn(schedules: readonly Schedule[]): Promise<void> {
+    const { cursors, brokerClock } = this.#deps
+    this.#schedules = new Map(schedules.map((schedule) => [schedule.name, schedule]))
+    const names = new Set(this.#schedules.keys())
+    const now = brokerClock.now()
+    await cursors.learn(now)
+    this.#account()
+    await cursors.forget(names, now)
+    for (const name of this.#problems.keys()) if (!names.has(name)) this.#problems.delete(name)
+    this.#due.reset(names)
+    this.#known = true
+  }
+
+  /**
+   * Fires what is due.
+   * @param enough asked between steps: a burst is left for later then
+   * @throws BrokerError when the broker is away; what one schedule alone runs into is in `problems`
+   */
+  async fire(paused: ReadonlySet<string>, enough: () => boolean): Promise<void> {
+    let lost: BrokerError | undefined
+    while (this.#known && lost === undefined && !enough()) {
+      const now = this.#deps.brokerClock.now()
+      const following: Promise<void>[] = []
+      while (following.length < AT_ONCE && !enough()) {
+        const name = this.#due.take(now)
+        if (name === undefined) break
+        const one = this.#follow(name, now, paused.has(name), enough)
+        following.push(one.catch((error: unknown) => void (lost = this.#failed(name, error) ?? lost)))
+        await this.#breathe()
+      }
+      if (following.length === 0) break
+      await Promise.all(following)
+    }
+    if (lost === undefined) return
+    // What was not followed is found again by what the broker says.
+    this.#known = false
+    throw lost
+  }
+
+  async #breathe(): Promise<void> {
+    const { clock } = this.#deps
+    if (clock.monotonic() - this.#breathed < BREATHE_MS) return
+    await breathe()
+    this.#breathed = clock.monotonic()
+  }
+
+  /** One schedule that may be due. */
+  async #follow(name: string, now: number, paused: boolean, enough: () => boolean): Promise<void> {
+    const schedule = this.#schedules.get(name)
+    if (!schedule) return
+    const plan = planSchedule(schedule, this.#deps.cursors.of(name), now, paused)
+    let from = plan.from
+    for (const [i, move] of plan.moves.entries()) {
+      if (i > 0 && enough()) {
+        this.#due.add(name, now)
+        return
+      }
+      if (!(await this.#step(schedule, from, move))) return
+      from = move.to
+    }
+    this.#due.add(name, plan.next ?? Infinity)
+    this.#judge(name, plan.aheadMs)
+  }
+
+  /** What it says of a schedule that was followed to its end. */
+  #judge(name: string, aheadMs: number): void {
+    if (aheadMs <= AHEAD_MS) {
+      if (this.#problems.delete(name))
+        this.#deps.log.info({ event: 'schedule-recovered', schedule: name }, `${name} fires again`)
+      return
+    }
+    const problem = `its last slot lies ${Math.round(aheadMs / 1000)} s ahead of the broker's clock, which was wrong or is: it runs again when that is over`
+    if (!this.#problems.has(name))
+      this.#deps.log.warn({ event: 'cursor-ahead', schedule: name }, `schedule ${name}: ${problem}`)
+    this.#problems.set(name, problem)
+  }
+
+  /** @returns the error when it is the broker's and not this schedule's alone */
+  #failed(name: string, thrown: unknown): BrokerError | undefined {
+    // What the broker refuses has not happened, and is about the keys of this one: a queue of the wrong type, an ACL.
+    const refused = thrown instanceof BrokerError && ['BrokerRefused', 'BrokerAuthFailed'].includes(thrown.code)
+    if (refused) this.#unanswered.delete(name)
+    else if (thrown instanceof BrokerError) return thrown
+    const { message } = asError(thrown)
+    if (this.#problems.get(name) !== message)
+      this.#deps.log.error(
+        { event: 'schedule-failed', schedule: name, error: thrown },
+        `schedule ${name} can't be fired, trying again: ${message}`,
+      )
+    this.#problems.set(name, message)
+    this.#due.add(name, this.#deps.brokerClock.now() + RETRY_MS)
+    // Whatever it was, the step may have been made.
+    if (this.#unanswered.has(name)) this.doubt()
+    return undefined
+  }
+
+  async #step(schedule: Schedule, from: number | null, move: Move): Promise<boolean> {
+    const { store, name, leadership } = this.#deps
+    const fence = leadership.fence
+    if (!fence) return this.#stop()
+    const step = this.#stepOf(schedule, from, move)
+    this.#unanswered.set(schedule.name, step)
+    const outcome = await store.advanceCursor(name, fence, step.advance)
+    this.#unanswered.delete(schedule.name)
+    if (outcome === 'fenced') leadership.fenced()
+    // This machine's clock was set while nobody looked.
+    if (outcome === 'early') this.#deps.onEarly()
+    if (outcome !== 'advanced') return this.#stop()
+    this.#done(step)
+    return true
+  }
+
+  #stop(): false {
+    this.doubt()
+    return false
+  }
+
+  #stepOf(schedule: Schedule, from: number | null, { to, run, missed, missedSlots }: Move): Step {
+    const id = uuid5(`taskqueue:${this.#deps.name}/${schedule.name}/${to}`)
+    const publications: Publication[] = []
+    let refusal: Error | undefined
+    if (run) {
+      try {
+        publications.push(this.#deps.prepare(schedule, to, id))
+      } catch (error) {
+        // Its slot is missed, and its later ones and the other schedules go on.
+        refusal = asError(error)
+      }
+    }
+    const lost = run && publications.length === 0
+    const advance: CursorAdvance = {
+      schedule: schedule.name,
+      from,
+      to,
+      missed: missed + (lost ? 1 : 0),
+      missedSlots: lost ? [...missedSlots, to] : missedSlots,
+      fingerprint: schedule.trigger.fingerprint,
+      publications,
+    }
+    return { schedule, advance, id, refusal }
+  }
+
+  /** Notes a step that was made, and tells of its slots. */
+  #done(step: Step): void {
+    const { schedule, advance, id } = step
+    const now = this.#deps.brokerClock.now()
+    this.#deps.cursors.moved(advance, now)
+    this.#tellMissed(step)
+    for (const { queue } of advance.publications) {
+      this.#deps.slots.fired(schedule, advance.to, id, now)
+      this.#deps.onSent?.(schedule, advance.to, id, queue)
+    }
+  }
+
+  #tellMissed({ schedule, advance, refusal }: Step): void {
+    const { slots } = this.#deps
+    const before = refusal ? advance.missedSlots.slice(0, -1) : advance.missedSlots
+    slots.passedOver(schedule, before, advance.missed - (refusal ? 1 : 0))
+    if (refusal) slots.refused(schedule, advance.to, refusal)
+  }
+
+  /**
+   * Tells of the steps whose reply was lost and which were made after all. When another beat has moved on from there meanwhile nobody
+   * can know; missed slots are told again then rather than not at all.
+   */
+  #account(): void {
+    const { cursors, slots, onSent, brokerClock } = this.#deps
+    for (const step of this.#unanswered.values()) {
+      const { schedule, advance, id } = step
+      const { broker } = cursors.of(schedule.name)
+      if (broker?.fingerprint !== advance.fingerprint || broker.slot < advance.to) continue
+      this.#tellMissed(step)
+      if (broker.slot > advance.to) continue
+      for (const { queue } of advance.publications) {
+        slots.fired(schedule, advance.to, id, broker.firedAt ?? brokerClock.now())
+        onSent?.(schedule, advance.to, id, queue)
+      }
+    }
+    this.#unanswered.clear()
+  }
+}
