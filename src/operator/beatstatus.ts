@@ -21,7 +21,16 @@ export function schedulesFinding(situation: Situation): Finding {
     const message = `Beat keeps its last good schedules: ${said.schedulesProblem}.`
     return { type, status: 'False', reason: 'BeatRefusedSchedules', message }
   }
+  const failing = texts(said?.failing).map((text) => `Beat says of ${text}.`)
+  if (failing.length > 0) return { type, status: 'False', reason: 'ScheduleFailing', message: sentences(failing) }
   const unknown = unknownTasks(situation)
+  if (typeof said?.scheduleFileProblem === 'string')
+    return {
+      type,
+      status: 'False',
+      reason: 'ScheduleFileUnwritable',
+      message: `Beat goes on without its volume: ${said.scheduleFileProblem}.`,
+    }
   if (unknown.length > 0) return { type, status: 'False', reason: 'TaskUnknown', message: unknown.join(' ') }
   if (!said)
     return {
@@ -33,6 +42,10 @@ export function schedulesFinding(situation: Situation): Finding {
   return loadedHash(situation) === schedulesHash(desired.schedules)
     ? { type, status: 'True', reason: 'Loaded', message: 'Beat has loaded the schedules.' }
     : { type, status: 'True', reason: 'Loading', message: 'Beat loads the changed schedules within seconds.' }
+}
+
+function texts(value: unknown): string[] {
+  return Array.isArray(value) ? value.filter((one) => typeof one === 'string') : []
 }
 
 /** What the beat Pod says of itself in its presence; undefined while it says nothing. */

@@ -54,7 +54,8 @@ def tell(event):
 
 scheduler = BackgroundScheduler(
     jobstores={"default": SQLAlchemyJobStore(url=f"sqlite:///{STATE}/timers.db")},
-    job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": 2},
+    # Not coalesced: of several slots that were missed each is told, and with so short a grace time none but the last can still run.
+    job_defaults={"coalesce": False, "max_instances": 1, "misfire_grace_time": 2},
     timezone=timezone.utc,
 )
 scheduler.add_listener(tell, EVENT_JOB_ERROR | EVENT_JOB_MISSED)

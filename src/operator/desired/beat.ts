@@ -94,6 +94,11 @@ function beatContainer(beat: BeatSpec): Pick<V1Container, 'name'> & Partial<V1Co
   }
 }
 
+/** With clockSync Off nothing follows from clocks. */
+function onSkew({ spec: { clockSync } }: TaskQueue): string {
+  return clockSync.mode === 'Off' ? 'Report' : clockSync.onSkew
+}
+
 /** Our own beat, from the operator's image: an app's image, in Python above all, has no `taskqueue`. */
 function declaredBeat(queue: TaskQueue, beat: BeatSpec, inputs: OperatorInputs): V1Container {
   const container = beatContainer(beat)
@@ -108,7 +113,7 @@ function declaredBeat(queue: TaskQueue, beat: BeatSpec, inputs: OperatorInputs):
       { name: 'TASKQUEUE_DEFAULT_QUEUE', value: defaultQueue(queue) },
       { name: 'TASKQUEUE_ENVIRONMENT', value: queue.spec.environment },
       { name: 'TASKQUEUE_MAX_SKEW_SECONDS', value: String(queue.spec.clockSync.maxSkewSeconds) },
-      { name: 'TASKQUEUE_ON_SKEW', value: queue.spec.clockSync.onSkew },
+      { name: 'TASKQUEUE_ON_SKEW', value: onSkew(queue) },
       { name: 'TASKQUEUE_HEALTH_PORT', value: String(HEALTH_PORT) },
     ],
     ports: [{ name: 'health', containerPort: HEALTH_PORT, protocol: 'TCP' }],

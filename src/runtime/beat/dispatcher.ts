@@ -148,19 +148,22 @@ export class Dispatcher {
       from = move.to
     }
     this.#due.add(name, plan.next ?? Infinity)
-    this.#judge(name, plan.aheadMs)
+    this.#judge(name, plan.aheadMs > AHEAD_MS ? now + plan.aheadMs : undefined)
   }
 
-  /** What it says of a schedule that was followed to its end. */
-  #judge(name: string, aheadMs: number): void {
-    if (aheadMs <= AHEAD_MS) {
-      if (this.#problems.delete(name))
-        this.#deps.log.info({ event: 'schedule-recovered', schedule: name }, `${name} fires again`)
+  /**
+   * What it says of a schedule that was followed to its end.
+   * @param future its last slot, when that lies in the future
+   */
+  #judge(name: string, future: number | undefined): void {
+    const { log } = this.#deps
+    if (future === undefined) {
+      if (this.#problems.delete(name)) log.info({ event: 'schedule-recovered', schedule: name }, `${name} fires again`)
       return
     }
-    const problem = `its last slot lies ${Math.round(aheadMs / 1000)} s ahead of the broker's clock, which was wrong or is: it runs again when that is over`
-    if (!this.#problems.has(name))
-      this.#deps.log.warn({ event: 'cursor-ahead', schedule: name }, `schedule ${name}: ${problem}`)
+    const last = new Date(future).toISOString()
+    const problem = `its last slot, ${last}, lies ahead of the broker's clock, which was wrong or is: it runs again when that is over`
+    if (!this.#problems.has(name)) log.warn({ event: 'cursor-ahead', schedule: name }, `schedule ${name}: ${problem}`)
     this.#problems.set(name, problem)
   }
 

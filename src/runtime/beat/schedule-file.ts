@@ -86,7 +86,9 @@ function isCursor(value: unknown): value is Cursor {
   if (!isRecord(value)) return false
   const { slot, firedAt, runs, missed, fingerprint } = value
   return (
-    [slot, firedAt ?? 0].every(isInstant) && [runs, missed].every(Number.isSafeInteger) && typeof fingerprint === 'string'
+    [slot, firedAt ?? 0].every(isInstant) &&
+    [runs, missed].every(Number.isSafeInteger) &&
+    typeof fingerprint === 'string'
   )
 }
 

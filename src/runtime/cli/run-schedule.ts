@@ -116,8 +116,8 @@ function inWords(fingerprint: string): string {
 }
 
 /** The last slot of the trigger that the schedule has now. */
-function lastSlotOf({ trigger }: Schedule, cursor: Cursor | undefined): number | undefined {
-  return cursor?.fingerprint === trigger.fingerprint ? cursor.slot : undefined
+function lastSlotOf(schedule: Schedule | undefined, cursor: Cursor | undefined): number | undefined {
+  return cursor?.fingerprint === schedule?.trigger.fingerprint ? cursor?.slot : undefined
 }
 
 /** How long the next slot has been due without having been fired or missed: nobody's beat runs, or it is stuck. */
@@ -164,7 +164,7 @@ function whatItSays(name: string, schedule: Schedule | undefined, cursor: Cursor
     task: schedule?.task ?? null,
     trigger: schedule?.trigger.fingerprint ?? cursor?.fingerprint ?? null,
     // A cursor in the future, of a clock that was wrong, keeps its schedule silent until then.
-    nextRun: iso(schedule?.trigger.next(Math.max(now, (schedule && lastSlotOf(schedule, cursor)) ?? now))),
+    nextRun: iso(schedule?.trigger.next(Math.max(now, lastSlotOf(schedule, cursor) ?? now))),
   }
 }
 

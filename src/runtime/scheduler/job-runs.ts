@@ -43,6 +43,8 @@ export interface JobRunsDeps {
   readonly store: JobStore
   readonly log: Logger
   readonly clock: Clock
+  /** What is due is judged by this, in milliseconds since the epoch. */
+  readonly now: () => number
   readonly random: () => number
   readonly emitter: EventEmitter<SchedulerEvents>
 }
@@ -51,6 +53,8 @@ export class JobRuns {
   readonly #deps: JobRunsDeps
   readonly #running = new Map<string, Promise<void>>()
   readonly #abort = new AbortController()
+  /** Ends the waits for jitter: nothing begins any more. */
+  readonly #ending = new AbortController()
   #renewal: Timer | undefined
   #ended = false
 
@@ -60,10 +64,16 @@ export class JobRuns {
 
   /** Waits for what runs, or tells it to end. */
   async end(wait: boolean): Promise<void> {
+    this.#ending.abort()
     if (wait) await Promise.all(this.#running.values())
     else this.#abort.abort(new Error('the scheduler shuts down'))
     this.#ended = true
     this.#renewal?.cancel()
+  }
+
+  /** Whether a run is under way in this process. */
+  has({ id }: RunRecord): boolean {
+    return this.#running.has(id)
   }
 
   /** Runs a slot that is claimed. @param fn undefined when no function of the job's name is registered */
@@ -74,6 +84,12 @@ export class JobRuns {
     this.#running.set(run.id, running)
   }
 
+  /** A run that has not begun when the scheduler ends: its claim ends, and another process or the next start has it. */
+  #leave(run: RunRecord): void {
+    if (!this.#deps.store.persistent)
+      this.miss(run.jobId, run.slot, 'the scheduler was shut down while the run waited for its jitter')
+  }
+
   async #withoutFunction(job: JobRecord, run: RunRecord): Promise<void> {
     await this.#finish(run)
     this.miss(job.id, run.slot, `no function is registered as ${job.fn} in this process; the job is kept`)
@@ -82,8 +98,13 @@ export class JobRuns {
   /** Never rejects. */
   async #run(job: JobRecord, run: RunRecord, fn: JobFunction): Promise<void> {
     const event: JobEvent = { jobId: job.id, scheduledFor: new Date(run.slot) }
-    if (job.jitterSeconds > 0)
-      await pause(this.#deps.clock, this.#deps.random() * job.jitterSeconds * 1000, this.#abort.signal)
+    if (job.jitterSeconds > 0) {
+      await pause(this.#deps.clock, this.#deps.random() * job.jitterSeconds * 1000, this.#ending.signal)
+      if (this.#ending.signal.aborted) {
+        this.#leave(run)
+        return
+      }
+    }
     const from = this.#deps.clock.monotonic()
     this.#tell('submitted', event)
     try {
@@ -158,7 +179,9 @@ export class JobRuns {
       () => {
         const ids = [...this.#running.keys()]
         const done =
-          ids.length === 0 ? Promise.resolve() : this.#deps.store.renew(ids, this.#deps.clock.now() + LEASE_MS)
+          ids.length === 0
+            ? Promise.resolve()
+            : this.#deps.store.renew(ids, { now: this.#deps.now(), leaseMs: LEASE_MS })
         done
           .catch((error: unknown) =>
             this.#deps.log.error(

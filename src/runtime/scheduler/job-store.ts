@@ -1,5 +1,6 @@
 // Where a Scheduler keeps its jobs and what runs of them. A claim is one atomic step, so that however many processes share a store,
 // each slot is one process's to run.
+import type { BrokerTime } from '../broker/store.ts'
 import type { TriggerSpec } from './triggers.ts'
 
 /** A job as it is kept. Instants are milliseconds since the epoch. */
@@ -27,8 +28,14 @@ export interface RunRecord {
   readonly id: string
   readonly jobId: string
   readonly slot: number
-  /** When its claim ends unless it is renewed. */
-  readonly leaseUntil: number
+}
+
+/** How long a claim lasts. */
+export interface ClaimTerms {
+  /** The caller's clock, in milliseconds since the epoch. A store with a clock of its own goes by that: hosts' clocks disagree. */
+  readonly now: number
+  /** Milliseconds until it ends unless it is renewed. */
+  readonly leaseMs: number
 }
 
 export interface JobStore {
@@ -37,6 +44,8 @@ export interface JobStore {
   /** Whether other processes see the same jobs. */
   readonly shared: boolean
   open(): Promise<void>
+  /** The store's own clock, by which all that share it judge what is due. Without it that is this machine's. */
+  time?(): Promise<BrokerTime>
   close(): Promise<void>
   list(): Promise<JobRecord[]>
   get(id: string): Promise<JobRecord | undefined>
@@ -52,7 +61,7 @@ export interface JobStore {
   /**
    * Moves a job's next slot on, and records the runs of the slots that are due, in one step.
    * @param expected the next slot as the caller knows it
-   * @param maxInstances runs of this job at once, those of other processes included; later ones are left out
+   * @param terms `maxInstances`: runs of this job at once, those of other processes included; later ones are left out
    * @returns how many of the runs are ours; undefined when another process was here, or the job has changed: nothing is done then
    */
   claim(
@@ -60,11 +69,11 @@ export interface JobStore {
     expected: number,
     next: number | null,
     runs: readonly RunRecord[],
-    maxInstances: number,
+    terms: ClaimTerms & { readonly maxInstances: number },
   ): Promise<number | undefined>
-  /** Renews runs' leases; those that are not there any more are left out. */
-  renew(runIds: readonly string[], leaseUntil: number): Promise<void>
+  /** Renews runs' claims; those that are not there any more are left out. */
+  renew(runIds: readonly string[], terms: ClaimTerms): Promise<void>
   finish(run: RunRecord): Promise<void>
-  /** Takes over the runs whose lease has ended, since their process was lost between claim and end; they are leased anew. */
-  takeLost(now: number, leaseUntil: number): Promise<RunRecord[]>
+  /** Takes over the runs whose claim has ended, since their process was lost between claim and end; they are claimed anew. */
+  takeLost(terms: ClaimTerms): Promise<RunRecord[]>
 }

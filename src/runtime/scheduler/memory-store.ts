@@ -46,7 +46,7 @@ export class MemoryJobStore implements JobStore {
     expected: number,
     next: number | null,
     runs: readonly RunRecord[],
-    maxInstances: number,
+    { maxInstances }: { readonly maxInstances: number },
   ): Promise<number | undefined> {
     const job = this.#jobs.get(id)
     if (job?.nextRunAt !== expected || job.paused) return Promise.resolve(undefined)
@@ -57,11 +57,7 @@ export class MemoryJobStore implements JobStore {
     return Promise.resolve(ours.length)
   }
 
-  renew(runIds: readonly string[], leaseUntil: number): Promise<void> {
-    for (const id of runIds) {
-      const run = this.#runs.get(id)
-      if (run) this.#runs.set(id, { ...run, leaseUntil })
-    }
+  renew(): Promise<void> {
     return Promise.resolve()
   }
 

@@ -3,7 +3,9 @@ import { effectivePrefix } from '../broker/redis/connection-options.ts'
 import { RedisConnection } from '../broker/redis/connection.ts'
 import { runScript, type ScriptCall } from '../broker/redis/scripts.ts'
 import { parseBrokerUrl } from '../broker/redis/url.ts'
-import type { JobChange, JobRecord, JobStore, RunRecord } from './job-store.ts'
+import type { BrokerTime } from '../broker/store.ts'
+import { measureTime } from '../broker/redis/measure-time.ts'
+import type { ClaimTerms, JobChange, JobRecord, JobStore, RunRecord } from './job-store.ts'
 
 export interface RedisJobStoreOptions {
   /** As TASKQUEUE_BROKER_URL; see docs/brokers.md. */
@@ -45,6 +47,10 @@ export class RedisJobStore implements JobStore {
     const { url, keyPrefix } = this.#options
     this.#connection ??= new RedisConnection({ url, keyPrefix, name: 'taskqueue:scheduler' })
     await this.#connection.whenReady(CONNECT_MS)
+  }
+
+  time(): Promise<BrokerTime> {
+    return this.#run(measureTime)
   }
 
   close(): Promise<void> {
@@ -114,26 +120,19 @@ export class RedisJobStore implements JobStore {
     expected: number,
     next: number | null,
     runs: readonly RunRecord[],
-    maxInstances: number,
+    { maxInstances, leaseMs }: ClaimTerms & { readonly maxInstances: number },
   ): Promise<number | undefined> {
     const keys = this.#keys
     const ours = await this.#script({
       name: 'claim-run',
       keys: [keys.next, keys.paused, keys.runs, keys.claims, this.#runsOf(id)],
-      args: [
-        id,
-        expected,
-        next ?? '',
-        maxInstances,
-        ...runs.flatMap((run) => [run.id, JSON.stringify(run), run.leaseUntil]),
-      ],
+      args: [id, expected, next ?? '', maxInstances, leaseMs, ...runs.flatMap((run) => [run.id, JSON.stringify(run)])],
     })
     return ours === -1 ? undefined : Number(ours)
   }
 
-  async renew(runIds: readonly string[], leaseUntil: number): Promise<void> {
-    const members = runIds.flatMap((id) => [leaseUntil, id])
-    await this.#run((redis) => redis.zadd(this.#keys.claims, 'XX', ...members))
+  async renew(runIds: readonly string[], { leaseMs }: ClaimTerms): Promise<void> {
+    await this.#script({ name: 'renew-runs', keys: [this.#keys.claims], args: [leaseMs, ...runIds] })
   }
 
   async finish({ id, jobId }: RunRecord): Promise<void> {
@@ -141,12 +140,12 @@ export class RedisJobStore implements JobStore {
     await this.#run((redis) => redis.multi().hdel(runs, id).zrem(claims, id).srem(this.#runsOf(jobId), id).exec())
   }
 
-  async takeLost(now: number, leaseUntil: number): Promise<RunRecord[]> {
+  async takeLost({ leaseMs }: ClaimTerms): Promise<RunRecord[]> {
     const { runs, claims } = this.#keys
-    const lost = await this.#script({ name: 'take-lost-runs', keys: [runs, claims], args: [now, leaseUntil] })
+    const lost = await this.#script({ name: 'take-lost-runs', keys: [runs, claims], args: [leaseMs] })
     return (Array.isArray(lost) ? (lost as unknown[]) : [])
       .filter((json) => typeof json === 'string')
-      .map((json) => ({ ...(JSON.parse(json) as RunRecord), leaseUntil }))
+      .map((json) => JSON.parse(json) as RunRecord)
   }
 
   #runsOf(jobId: string): string {

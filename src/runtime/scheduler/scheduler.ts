@@ -2,12 +2,13 @@
 // its worker is a task (TaskApp), and schedules of tasks are beat's. Names follow APScheduler's.
 import cluster from 'node:cluster'
 import { EventEmitter } from 'node:events'
+import { BrokerClock } from '../broker/broker-clock.ts'
 import { systemClock, type Clock, type Timer } from '../clock.ts'
 import { UsageError, asError } from '../errors.ts'
 import { createLog, type Logger } from '../log.ts'
 import { uuid4 } from '../protocol/uuid.ts'
 import { dueSlots } from '../triggers/misfire.ts'
-import type { JobChange, JobRecord, JobStore, RunRecord } from './job-store.ts'
+import type { ClaimTerms, JobChange, JobRecord, JobStore, RunRecord } from './job-store.ts'
 import { JobRuns, LEASE_MS, type JobFunction, type SchedulerEvents } from './job-runs.ts'
 import { MemoryJobStore } from './memory-store.ts'
 import { triggerOf, type TriggerSpec } from './triggers.ts'
@@ -52,6 +53,8 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
   readonly #store: JobStore
   readonly #log: Logger
   readonly #clock: Clock
+  /** The store's clock, where it has one: what is due is judged by it, since hosts' clocks disagree. */
+  readonly #time: BrokerClock
   readonly #runs: JobRuns
   readonly #functions = new Map<string, JobFunction>()
   #timer: Timer | undefined
@@ -60,7 +63,8 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
   /** A job has changed while a turn was under way. */
   #woken = false
   #opened: Promise<void> | undefined
-  #started = false
+  #started: Promise<void> | undefined
+  #running = false
   #stopped = false
 
   constructor(options: SchedulerOptions = {}) {
@@ -68,8 +72,12 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
     this.#store = options.store ?? new MemoryJobStore()
     this.#log = options.log ?? createLog({ fields: { component: 'scheduler' } })
     this.#clock = options.clock ?? systemClock
+    this.#time = new BrokerClock(this.#clock)
     const { random = Math.random } = options
-    this.#runs = new JobRuns({ store: this.#store, log: this.#log, clock: this.#clock, random, emitter: this })
+    this.#runs = new JobRuns({
+      ...{ store: this.#store, log: this.#log, clock: this.#clock, random, emitter: this },
+      now: () => this.#time.now(),
+    })
   }
 
   /** Names a function, so that jobs in a store find it after a restart. @throws UsageError `FunctionTwice` */
@@ -143,18 +151,25 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
   }
 
   /** Begins to run jobs. */
-  async start(): Promise<void> {
-    if (this.#started) return
+  start(): Promise<void> {
+    return (this.#started ??= this.#begin().catch((error: unknown) => {
+      this.#started = undefined
+      throw error
+    }))
+  }
+
+  async #begin(): Promise<void> {
     await this.#open()
-    this.#started = true
+    if (this.#stopped) return
     this.#warnAlone()
     this.#runs.keepLeases()
+    this.#running = true
     this.#schedule(0)
   }
 
   /**
-   * Ends. Runs that are under way may end, or, with `wait: false`, are told by their signal and not waited for; what is not finished
-   * then is run again by another process of a shared store.
+   * Ends. Runs that are under way may end, or, with `wait: false`, are told by their signal and not waited for. What is not finished
+   * then, or still waited for its jitter, is run by another process of a shared store, or at the next start.
    */
   async shutdown({ wait = true }: { readonly wait?: boolean } = {}): Promise<void> {
     this.#stopped = true
@@ -166,11 +181,21 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
   }
 
   #open(): Promise<void> {
-    return (this.#opened ??= this.#store.open().catch((error: unknown) => {
+    return (this.#opened ??= this.#openStore().catch((error: unknown) => {
       // The next call tries again.
       this.#opened = undefined
       throw error
     }))
+  }
+
+  async #openStore(): Promise<void> {
+    await this.#store.open()
+    await this.#measure()
+  }
+
+  async #measure(): Promise<void> {
+    const measured = await this.#store.time?.()
+    if (measured) this.#time.correct(measured)
   }
 
   #nameOf(fn: JobFunction | string, id: string | undefined): string {
@@ -200,7 +225,7 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
   }
 
   #nextOf(trigger: TriggerSpec): number | null {
-    return triggerOf(trigger).next(this.#clock.now()) ?? null
+    return triggerOf(trigger).next(this.#time.now()) ?? null
   }
 
   async #change(id: string, change: JobChange): Promise<Job> {
@@ -223,7 +248,7 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
   }
 
   #wake(): void {
-    if (!this.#started || this.#stopped) return
+    if (!this.#running || this.#stopped) return
     // Another turn beside it would go on for ever, as one more loop.
     this.#woken = this.#inTurn
     if (this.#inTurn) return
@@ -253,15 +278,16 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
 
   /** Runs what is due. @returns milliseconds until something may be again */
   async #turn(): Promise<number> {
-    const now = this.#clock.now()
-    for (const run of await this.#store.takeLost(now, now + LEASE_MS)) await this.#takeOver(run, now)
+    await this.#measure()
+    const now = this.#time.now()
+    for (const run of await this.#store.takeLost(termsAt(now))) await this.#takeOver(run, now)
     let next = Infinity
     for (const job of await this.#store.list()) {
       if (job.paused || job.nextRunAt === null) continue
       if (job.nextRunAt > now) next = Math.min(next, job.nextRunAt)
       else next = Math.min(next, (await this.#fireAlone(job, job.nextRunAt, now)) ?? Infinity)
     }
-    const wait = Math.max(0, next - this.#clock.now())
+    const wait = Math.max(0, next - this.#time.now())
     return this.#store.shared ? Math.min(wait, LOOK_MS) : Math.min(wait, 0x7fff_ffff)
   }
 
@@ -284,9 +310,9 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
     const catchUp = job.coalesce ? 'Last' : 'All'
     const due = dueSlots({ trigger, catchUp, misfireGraceSeconds: job.misfireGraceSeconds }, expected - 1, now)
     const next = due.next ?? null
-    const leaseUntil = now + LEASE_MS
-    const runs = due.run.map((slot): RunRecord => ({ id: uuid4(), jobId: job.id, slot, leaseUntil }))
-    const ours = await this.#store.claim(job.id, expected, next, runs, job.maxInstances)
+    const runs = due.run.map((slot): RunRecord => ({ id: uuid4(), jobId: job.id, slot }))
+    const { maxInstances } = job
+    const ours = await this.#store.claim(job.id, expected, next, runs, { ...termsAt(now), maxInstances })
     // Another process has it; what it did is seen at the next look.
     if (ours === undefined) return now + LOOK_MS
     for (const slot of due.missed) this.#runs.miss(job.id, slot, `it came due ${Math.round((now - slot) / 1000)} s ago`)
@@ -299,6 +325,8 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
 
   /** A run whose process was lost: by the misfire rule, and never without a word. */
   async #takeOver(run: RunRecord, now: number): Promise<void> {
+    // Ours, and late with its renewal: this process was stopped for a while.
+    if (this.#runs.has(run)) return
     const job = await this.#store.get(run.jobId)
     const lateSeconds = (now - run.slot) / 1000
     if (job && lateSeconds <= job.misfireGraceSeconds) {
@@ -329,6 +357,10 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
 
 function shown({ id, fn, trigger, nextRunAt, paused }: JobRecord): Job {
   return { id, fn, trigger, paused, nextRunTime: paused || nextRunAt === null ? undefined : new Date(nextRunAt) }
+}
+
+function termsAt(now: number): ClaimTerms {
+  return { now, leaseMs: LEASE_MS }
 }
 
 function unknownJob(id: string): UsageError {

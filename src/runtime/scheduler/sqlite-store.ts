@@ -1,7 +1,7 @@
 // Jobs in a SQLite file, by Node's own driver: they outlive the process, and the processes of one machine share them.
 import { setTimeout as pause } from 'node:timers/promises'
 import type { DatabaseSync } from 'node:sqlite'
-import type { JobChange, JobRecord, JobStore, RunRecord } from './job-store.ts'
+import type { ClaimTerms, JobChange, JobRecord, JobStore, RunRecord } from './job-store.ts'
 
 /** How long a statement waits for another process's. Milliseconds. */
 const BUSY_MS = 5000
@@ -80,7 +80,7 @@ export class SqliteJobStore implements JobStore {
     expected: number,
     next: number | null,
     runs: readonly RunRecord[],
-    maxInstances: number,
+    { maxInstances, now, leaseMs }: ClaimTerms & { readonly maxInstances: number },
   ): Promise<number | undefined> {
     return Promise.resolve(
       this.#atomically(() => {
@@ -91,16 +91,16 @@ export class SqliteJobStore implements JobStore {
         const active = this.#db.prepare('SELECT count(*) AS n FROM runs WHERE job_id = ?').get(id)
         const ours = runs.slice(0, Math.max(0, maxInstances - Number(active?.['n'] ?? 0)))
         const insert = this.#db.prepare('INSERT INTO runs (id, job_id, slot, lease_until) VALUES (?, ?, ?, ?)')
-        for (const run of ours) insert.run(run.id, run.jobId, run.slot, run.leaseUntil)
+        for (const run of ours) insert.run(run.id, run.jobId, run.slot, now + leaseMs)
         return ours.length
       }),
     )
   }
 
-  renew(runIds: readonly string[], leaseUntil: number): Promise<void> {
+  renew(runIds: readonly string[], { now, leaseMs }: ClaimTerms): Promise<void> {
     const update = this.#db.prepare('UPDATE runs SET lease_until = ? WHERE id = ?')
     this.#atomically(() => {
-      for (const id of runIds) update.run(leaseUntil, id)
+      for (const id of runIds) update.run(now + leaseMs, id)
     })
     return Promise.resolve()
   }
@@ -110,17 +110,12 @@ export class SqliteJobStore implements JobStore {
     return Promise.resolve()
   }
 
-  takeLost(now: number, leaseUntil: number): Promise<RunRecord[]> {
+  takeLost({ now, leaseMs }: ClaimTerms): Promise<RunRecord[]> {
     const rows = this.#db
-      .prepare('UPDATE runs SET lease_until = ? WHERE lease_until <= ? RETURNING id, job_id, slot, lease_until')
-      .all(leaseUntil, now)
+      .prepare('UPDATE runs SET lease_until = ? WHERE lease_until <= ? RETURNING id, job_id, slot')
+      .all(now + leaseMs, now)
     return Promise.resolve(
-      rows.map((row) => ({
-        id: String(row['id']),
-        jobId: String(row['job_id']),
-        slot: Number(row['slot']),
-        leaseUntil: Number(row['lease_until']),
-      })),
+      rows.map((row) => ({ id: String(row['id']), jobId: String(row['job_id']), slot: Number(row['slot']) })),
     )
   }
 

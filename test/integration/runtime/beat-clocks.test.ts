@@ -68,14 +68,18 @@ describe('HoldBeat', () => {
     await one.event('clock-agrees')
     await until('it fires again', async () => (await slots()).length >= before.length + 2)
     await until('it is ready', async () => (await one.health('/readyz')).status === 200)
-    // Last: the slots of the hold but the latest are missed, and each of them is told.
-    const after = (await slots()).slice(before.length)
-    const gap = ((after[0] ?? NaN) - stood) / 1000 - 1
-    expect(gap).toBeGreaterThanOrEqual(3)
+    // Last: the slots of the hold but the latest are missed, and each of them is told. A slow machine may miss some later on, too.
+    one.signal('SIGTERM')
+    await one.exit()
+    const found = await slots()
+    const [first = NaN, last = NaN] = [found[0], found.at(-1)]
+    const all = Array.from({ length: (last - first) / 1000 + 1 }, (_, i) => first + i * 1000)
+    const gone = all.filter((slot) => !found.includes(slot)).map((slot) => new Date(slot).toISOString())
+    const during = Array.from({ length: 3 }, (_, i) => new Date(stood + (i + 1) * 1000).toISOString())
+    expect(gone).toEqual(expect.arrayContaining(during))
     const missed = one.lines().filter(({ event }) => event === 'job-missed')
-    const gone = Array.from({ length: gap }, (_, i) => new Date(stood + (i + 1) * 1000).toISOString())
     expect(missed.map((line) => line['scheduled_for'])).toEqual(gone)
-    expect(await listed()).toMatchObject({ missed: gap, missedSlots: gone.slice(-10) })
+    expect(await listed()).toMatchObject({ missed: gone.length, missedSlots: gone.slice(-10) })
   })
 
   it('lets another beat fire, on a machine whose clock is right', async () => {

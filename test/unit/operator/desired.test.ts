@@ -81,6 +81,15 @@ describe('the Deployment of a Node pool', () => {
     const built = desiredOf(taskQueue({ clockSync: { mode: 'Off', maxSkewSeconds: 60, onSkew: 'Report' } }), observed)
     expect(first(built.deployments).spec.template.spec).not.toHaveProperty('initContainers')
   })
+
+  it('has a beat that holds its fire on skew, unless clocks are not measured', () => {
+    const told = (mode: 'Off' | 'Monitor'): unknown => {
+      const queue = taskQueue({ beat: beat(), clockSync: { mode, maxSkewSeconds: 60, onSkew: 'HoldBeat' } })
+      return desiredOf(queue, observed).beat?.spec.containers[0]?.env?.find(({ name }) => name === 'TASKQUEUE_ON_SKEW')
+        ?.value
+    }
+    expect([told('Monitor'), told('Off')]).toEqual(['HoldBeat', 'Report'])
+  })
 })
 
 describe('the Deployment of a Celery pool', () => {

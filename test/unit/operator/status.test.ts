@@ -241,6 +241,21 @@ describe('what beat says of its schedules', () => {
     expect(condition(broken, 'SchedulesOnTime')).toMatchObject({ status: 'False', reason: 'BeatRefusedSchedules' })
     expect(condition(broken, 'Ready').message).toContain('two schedules are named a')
   })
+
+  it('costs Ready when beat can not fire one of them, or not write its volume', () => {
+    const failing = saying({ schedulesHash: hash, failing: ['schedule a: the queue is no list'] })
+    expect(condition(failing, 'SchedulesOnTime')).toMatchObject({
+      status: 'False',
+      reason: 'ScheduleFailing',
+      message: 'Beat says of schedule a: the queue is no list.',
+    })
+    const unwritable = saying({ schedulesHash: hash, failing: [], scheduleFileProblem: 'the disk is full' })
+    expect(condition(unwritable, 'SchedulesOnTime')).toMatchObject({
+      status: 'False',
+      reason: 'ScheduleFileUnwritable',
+      message: 'Beat goes on without its volume: the disk is full.',
+    })
+  })
 })
 
 describe('BeatReady', () => {

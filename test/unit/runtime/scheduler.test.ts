@@ -212,13 +212,11 @@ describe('a store that outlives the process', () => {
     await scheduler.addJob('note', every(3600), { id: 'late', misfireGraceSeconds: 1 })
     // What a process leaves that was killed between its claim and the end of its run.
     for (const id of ['soon', 'late'])
-      await store.claim(
-        id,
-        START + 3_600_000,
-        START + 7_200_000,
-        [{ id: `run-${id}`, jobId: id, slot: START, leaseUntil: START + 5000 }],
-        1,
-      )
+      await store.claim(id, START + 3_600_000, START + 7_200_000, [{ id: `run-${id}`, jobId: id, slot: START }], {
+        now: START,
+        leaseMs: 5000,
+        maxInstances: 1,
+      })
     await scheduler.start()
     await clock.advance(4_000)
     expect([ran, missed]).toEqual([[], []])
@@ -226,6 +224,44 @@ describe('a store that outlives the process', () => {
     expect([ran, missed]).toEqual([['soon'], ['late']])
     await clock.advance(30_000)
     expect(ran).toEqual(['soon'])
+  })
+
+  it('leaves a run that waits for its jitter to the next process when it ends', async () => {
+    const path = join(folder, 'left.db')
+    const clock = new TimerClock(START)
+    const ran: string[] = []
+    const one = (): Scheduler => {
+      const { scheduler } = scene(new SqliteJobStore(path), clock)
+      scheduler.register('note', (ctx) => void ran.push(ctx.scheduledFor.toISOString().slice(11, 19)))
+      return scheduler
+    }
+    const first = one()
+    await first.addJob('note', at(new Date(START + 1000)), { id: 'once', jitterSeconds: 20 })
+    await first.start()
+    await clock.advance(2000)
+    await first.shutdown()
+    expect(ran).toEqual([])
+    await one().start()
+    await clock.advance(40_000)
+    expect(ran).toEqual(['00:00:01'])
+  })
+
+  it('does not take its own run for a lost one when it was stopped for longer than its claim', async () => {
+    const clock = new TimerClock(START)
+    const { scheduler, lines } = scene(new SqliteJobStore(join(folder, 'stopped.db')), clock)
+    let began = 0
+    let end = (): void => undefined
+    scheduler.register('slow', async () => {
+      began += 1
+      await new Promise<void>((resolve) => (end = resolve))
+    })
+    await scheduler.addJob('slow', at(new Date(START + 1000)), { id: 'slow' })
+    await scheduler.start()
+    await clock.advance(2000)
+    clock.jump(60_000)
+    await clock.advance(3000)
+    expect([began, lines.filter(({ event }) => event === 'job-taken-over')]).toEqual([1, []])
+    end()
   })
 
   it('refuses a function without a name, and options that mean nothing', async () => {
@@ -242,7 +278,40 @@ describe('a store that outlives the process', () => {
   })
 })
 
+describe('the end of a Scheduler', () => {
+  it.each([true, false])('begins no run that waits for its jitter, and tells of it: wait %s', async (wait) => {
+    const { clock, scheduler } = scene(new MemoryJobStore())
+    let ran = 0
+    const missed: string[] = []
+    scheduler.on('missed', ({ reason }) => missed.push(reason))
+    await scheduler.addJob(() => void (ran += 1), every(10), { id: 'late', jitterSeconds: 3600, maxInstances: 9 })
+    await scheduler.start()
+    await clock.advance(25_000)
+    await scheduler.shutdown({ wait })
+    expect([ran, missed]).toEqual([0, Array(2).fill(expect.stringContaining('jitter')) as string[]])
+  })
+})
+
 describe('a store that is slow or away', () => {
+  it('is looked at by one loop, however often the scheduler is started at once', async () => {
+    let turns = 0
+    const { clock, scheduler } = scene(
+      new (class extends MemoryJobStore {
+        override readonly shared = true as never
+        override takeLost(): Promise<[]> {
+          turns += 1
+          return Promise.resolve([])
+        }
+      })(),
+    )
+    await Promise.all([scheduler.start(), scheduler.start(), scheduler.start()])
+    await clock.advance(5500)
+    expect(turns).toBe(6)
+    await scheduler.shutdown()
+    await clock.advance(5000)
+    expect(turns).toBe(6)
+  })
+
   it('is opened again after it could not be', async () => {
     const { scheduler } = scene(
       new (class extends MemoryJobStore {

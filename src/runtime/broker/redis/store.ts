@@ -18,6 +18,7 @@ import type { ChordCount, DeadLetter, Depth, Publication, ResultWrite } from '..
 import { RedisConnection, type ConnectionTimeouts } from './connection.ts'
 import { readDepth } from './depth.ts'
 import { redisKeys, type Keys } from './keys.ts'
+import { measureTime } from './measure-time.ts'
 import { isPresence, parseObject } from './records.ts'
 import { runScript, type ScriptCall } from './scripts.ts'
 import { RedisSubscriber } from './subscriber.ts'
@@ -58,20 +59,7 @@ export class RedisStore implements Store {
   }
 
   async time(): Promise<BrokerTime> {
-    return this.#run(async (redis) => {
-      // Three tries, and the quickest counts: the error is at most half of its round trip.
-      let best: BrokerTime | undefined
-      for (let i = 0; i < 3; i++) {
-        const sent = performance.now()
-        const sentAt = Date.now()
-        const [seconds, micros] = await redis.time()
-        const errorMs = (performance.now() - sent) / 2
-        const brokerMs = Number(seconds) * 1000 + Number(micros) / 1000
-        if (!best || errorMs < best.errorMs)
-          best = { brokerMs: brokerMs + errorMs, offsetMs: sentAt + errorMs - brokerMs, errorMs }
-      }
-      return best as BrokerTime
-    })
+    return this.#run(measureTime)
   }
 
   /** See Transport.depth; here so that a reader needs one connection only. */
