@@ -1,6 +1,7 @@
 // The companion's process. It listens first, never ends for what it can report, and ends at once when told to.
 
 import { BrokerClock } from './clock/brokerclock.ts'
+import { CeleryDrain } from './draining.ts'
 import { Pidbox } from './pidbox.ts'
 import { CeleryPing } from './ping.ts'
 import { RegisteredTasks } from './registered.ts'
@@ -22,7 +23,14 @@ const pidbox = hasBroker && settings.ping === 'Celery' ? new Pidbox(settings.bro
 const ping = pidbox && new CeleryPing(pidbox)
 const clock =
   hasBroker && settings.clock !== 'Off'
-    ? new BrokerClock(settings, report, pidbox && new RegisteredTasks(pidbox))
+    ? new BrokerClock(
+        settings,
+        report,
+        pidbox && {
+          registered: new RegisteredTasks(pidbox),
+          drain: new CeleryDrain(pidbox, (message) => report('info', message)),
+        },
+      )
     : undefined
 
 try {

@@ -30,10 +30,11 @@ export class Pidbox {
   /**
    * Asks the worker.
    * @param method of the worker's control panel, such as `ping`
+   * @param args its arguments, by name
    * @returns what it answered; undefined when it did not in time
    * @throws when the question could not be asked
    */
-  async ask(method: string): Promise<unknown> {
+  async ask(method: string, args: Readonly<Record<string, unknown>> = {}): Promise<unknown> {
     const redis = this.#open()
     // An inbox of its own: two questions at once don't take each other's answers.
     const oid = randomUUID()
@@ -43,7 +44,7 @@ export class Pidbox {
     const table = `_kombu.binding.${REPLY_EXCHANGE}`
     await redis.sadd(table, binding)
     try {
-      await redis.publish(`/${redis.options.db ?? 0}.celery.pidbox`, this.#message(method, ticket, oid))
+      await redis.publish(`/${redis.options.db ?? 0}.celery.pidbox`, this.#message(method, args, ticket, oid))
       const deadline = performance.now() + ANSWER_WITHIN_MS
       for (let pause = 10; performance.now() < deadline; pause = Math.min(200, pause * 1.5)) {
         const reply = await redis.rpop(inbox)
@@ -81,10 +82,10 @@ export class Pidbox {
     return redis
   }
 
-  #message(method: string, ticket: string, oid: string): string {
+  #message(method: string, args: Readonly<Record<string, unknown>>, ticket: string, oid: string): string {
     const body = {
       method,
-      arguments: {},
+      arguments: args,
       destination: [this.#node],
       pattern: null,
       matcher: null,

@@ -1,5 +1,5 @@
 // How many pods a pool should have for its backlog. Pure: figures in, a number and its reason out. Up at once, a step at a time;
-// down only after the cooldown and only while nothing is in flight, so that no running task is ever stopped for it.
+// down only after the cooldown and only by pods that have drained, so that no running task is ever stopped for it.
 
 import type { WorkerPool } from './taskqueue.ts'
 
@@ -16,8 +16,18 @@ export interface ScaleDecision {
   why: string
   /** Whether the load still calls for at least as many pods as there are: the cooldown starts when it last did. */
   needed: boolean
+  /** Pods that are to drain before the pool can shrink. */
+  excess?: number
   /** When the answer may be another although the figures stay: a step or the cooldown ends then. Milliseconds. */
   againMs?: number
+}
+
+/** What the figures of the moment don't tell. */
+export interface ScaleHistory {
+  millisSinceNeeded: number
+  millisSinceStep: number
+  /** Pods that take nothing any more and have nothing left to do, or are not there at all. */
+  drained: number
 }
 
 /** At most this many pods are added in one step, or as many as there are, whichever is more: an HPA's own default. */
@@ -29,7 +39,7 @@ export function autoscale(
   spec: NonNullable<WorkerPool['autoscale']>,
   current: number,
   load: Load | undefined,
-  { millisSinceNeeded, millisSinceStep }: { millisSinceNeeded: number; millisSinceStep: number },
+  { millisSinceNeeded, millisSinceStep, drained }: ScaleHistory,
 ): ScaleDecision {
   const within = (n: number): number => Math.min(spec.maxReplicas, Math.max(spec.minReplicas, n))
   if (!load) return { replicas: current, why: 'the broker can not be asked: the number is held', needed: true }
@@ -49,7 +59,9 @@ export function autoscale(
     return { replicas: spec.maxReplicas, why: `maxReplicas is ${spec.maxReplicas}`, needed: false }
   const cooling = spec.cooldownSeconds * 1000 - millisSinceNeeded
   if (cooling > 0) return { replicas: current, why: `${why}, cooling down`, needed: false, againMs: cooling }
-  // The end of a task changes the figures, which is looked at again without being asked for.
-  if (load.inFlight > 0) return { replicas: current, why: `${load.inFlight} tasks still run`, needed: false }
-  return { replicas: demand, why, needed: false }
+  // What pods say of themselves changes as they drain, which is looked at again without being asked for.
+  const excess = current - demand
+  const gone = Math.min(excess, drained)
+  if (gone === 0) return { replicas: current, why: `${why}, ${excess} drain first`, needed: false, excess }
+  return { replicas: current - gone, why, needed: false, excess }
 }

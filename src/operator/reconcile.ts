@@ -26,13 +26,14 @@ import {
   type LivePod,
   type ObjectKey,
 } from './objects.ts'
+import { PodDrain, poolPods } from './poddrain.ts'
 import { isFailing, isReady } from './podtrouble.ts'
 import { Rollouts } from './rollouts.ts'
 import { Scaling, type PoolScale } from './scaling.ts'
 import type { Situation } from './situation.ts'
 import { failedStatus, historyStatus, statusOf } from './status.ts'
 import { StatusWriter } from './statuswriter.ts'
-import type { TaskQueue } from './taskqueue.ts'
+import type { TaskQueue, WorkerPool } from './taskqueue.ts'
 
 export interface Caches {
   taskQueues: Cache<TaskQueue>
@@ -49,6 +50,8 @@ export interface Inspector {
   /** Looks at the broker of this TaskQueue from now on. Asking again with the same spec changes nothing. */
   follow(queue: TaskQueue, queues: readonly string[]): void
   latest(key: string): BrokerObservation | undefined
+  /** Has these pods, and no others of the TaskQueue, told to take nothing any more. */
+  drain(key: string, podUids: readonly string[]): void
   forget(key: string): void
 }
 
@@ -71,6 +74,7 @@ export class Reconciler {
   readonly #children: Children
   readonly #beat: BeatControl
   readonly #scaling: Scaling
+  readonly #drain: PodDrain
   readonly #status: StatusWriter
   readonly #rollouts = new Rollouts()
   /** Failures in a row of a TaskQueue's reconcile. */
@@ -96,6 +100,7 @@ export class Reconciler {
       this.#tell(queue, reason, message),
     )
     this.#scaling = new Scaling(clock)
+    this.#drain = new PodDrain(client, caches.pods)
     this.#status = new StatusWriter(client, caches.taskQueues)
   }
 
@@ -145,6 +150,7 @@ export class Reconciler {
     if (desired.schedules)
       note(await this.#children.ensure(queue, desired.schedules, this.#caches.configMaps), desired.schedules)
     await this.#status.rememberReplicas(queue, scales)
+    await this.#drainPods(queue, key, scales)
     await this.#ensureWorkers(queue, key, desired, scales, note)
     const beat = await this.#beat.ensure(queue, desired)
     await this.#removeOrphans(queue, key, desired)
@@ -176,11 +182,26 @@ export class Reconciler {
     const broker = this.#inspector.latest(key)
     return new Map(
       (queue.spec.workers ?? []).map((pool) => {
-        const live = this.#caches.deployments.get(`${queue.metadata.namespace ?? ''}/${names.deployment(queue, pool)}`)
-        const own = live && isOwn(queue, live) ? live : undefined
-        return [pool.name, this.#scaling.scaleOf(queue, pool, own, broker)]
+        const now = { live: this.#deploymentOf(queue, pool), pods: poolPods(this.#caches.pods, queue, pool) }
+        return [pool.name, this.#scaling.scaleOf(queue, pool, now, broker)]
       }),
     )
+  }
+
+  /** The pool's own Deployment, if there is one. */
+  #deploymentOf(queue: TaskQueue, pool: WorkerPool): LiveDeployment | undefined {
+    const live = this.#caches.deployments.get(`${queue.metadata.namespace ?? ''}/${names.deployment(queue, pool)}`)
+    return live && isOwn(queue, live) ? live : undefined
+  }
+
+  async #drainPods(queue: TaskQueue, key: ObjectKey, scales: ReadonlyMap<string, PoolScale>): Promise<void> {
+    const pools = (queue.spec.workers ?? []).map((pool) => ({ pool, deployment: this.#deploymentOf(queue, pool) }))
+    this.#inspector.drain(key, await this.#drain.carryOut(queue, pools, scales))
+    for (const [pool, { drain }] of scales) {
+      const told = drain?.draining.map(({ metadata }) => metadata.name).toSorted() ?? []
+      if (told.length > 0)
+        this.#tell(queue, 'Draining', `Pool ${pool} shrinks: ${told.join(', ')} take nothing more and go when idle.`)
+    }
   }
 
   #desired(

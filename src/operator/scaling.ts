@@ -1,11 +1,12 @@
 // How many pods each pool should have now, and why: from the spec, suspend, the backlog and the time. Remembers when a pool last
 // needed its pods and last grew; a restart loses that, and the cooldown begins anew. Not the writing: that is children.ts.
 
-import { autoscale, type Load } from './autoscale.ts'
+import { autoscale, type Load, type ScaleDecision } from './autoscale.ts'
 import type { Clock } from './clock.ts'
 import { queuesOf } from './desired/environment.ts'
+import { drainPlan, type DrainPlan } from './drain.ts'
 import type { BrokerObservation } from './inspect/observation.ts'
-import { keyOf, type LiveDeployment, type ObjectKey } from './objects.ts'
+import { keyOf, type LiveDeployment, type LivePod, type ObjectKey } from './objects.ts'
 import type { TaskQueue, WorkerPool } from './taskqueue.ts'
 
 export interface PoolScale {
@@ -17,6 +18,15 @@ export interface PoolScale {
   before?: number
   /** When to look again although nothing changes: a cooldown or a step ends then. Milliseconds. */
   againMs?: number
+  /** Pods that are to go, and those of them that may. */
+  drain?: DrainPlan
+}
+
+/** What is there of a pool. */
+export interface PoolNow {
+  /** Its own Deployment, if there is one. */
+  live: LiveDeployment | undefined
+  pods: readonly LivePod[]
 }
 
 /** When an autoscaled pool last needed all its pods and last grew, on the monotonic clock. */
@@ -33,13 +43,8 @@ export class Scaling {
     this.#clock = clock
   }
 
-  /** `live` is the pool's own Deployment, if there is one. */
-  scaleOf(
-    queue: TaskQueue,
-    pool: WorkerPool,
-    live: LiveDeployment | undefined,
-    broker: BrokerObservation | undefined,
-  ): PoolScale {
+  scaleOf(queue: TaskQueue, pool: WorkerPool, now: PoolNow, broker: BrokerObservation | undefined): PoolScale {
+    const { live } = now
     const known = queue.status?.pools?.find((p) => p.name === pool.name)?.suspendedReplicas
     if (queue.spec.suspend) {
       // One that was never there comes back as Kubernetes would have begun it, or an HPA would find 0 and leave it.
@@ -48,25 +53,36 @@ export class Scaling {
     }
     if (pool.replicas !== undefined) return { replicas: pool.replicas, why: `spec.workers["${pool.name}"].replicas` }
     if (!pool.autoscale) return { replicas: known, why: 'as it was before suspend' }
-    return this.#byBacklog(queue, pool, pool.autoscale, live?.spec.replicas, broker)
+    return this.#byBacklog(queue, pool, pool.autoscale, now, broker)
   }
 
   #byBacklog(
     queue: TaskQueue,
     pool: WorkerPool,
     spec: NonNullable<WorkerPool['autoscale']>,
-    current = spec.minReplicas,
+    { live, pods }: PoolNow,
     broker: BrokerObservation | undefined,
   ): PoolScale {
+    const current = live?.spec.replicas ?? spec.minReplicas
     const now = this.#clock.monotonic()
     const memory = this.#memoryOf(keyOf(queue), pool.name, now)
-    const decision = autoscale(spec, current, loadOf(queue, pool, broker), {
-      millisSinceNeeded: now - memory.neededAt,
-      millisSinceStep: now - memory.steppedAt,
-    })
+    const load = loadOf(queue, pool, broker)
+    const decide = (drained: number): ScaleDecision =>
+      autoscale(spec, current, load, {
+        millisSinceNeeded: now - memory.neededAt,
+        millisSinceStep: now - memory.steppedAt,
+        drained,
+      })
+    const decision = decide(0)
     if (decision.needed) memory.neededAt = now
     if (decision.replicas > current) memory.steppedAt = now
-    return decision
+    if (decision.excess === undefined || !broker?.reachable) return decision
+    const absent = Math.max(0, current - pods.length)
+    const plan = drainPlan(pods, broker.presence, decision.excess - absent, load?.inFlight === 0)
+    // While pods are replaced, it is not known whose turn it is to go.
+    const rolling = live?.status?.updatedReplicas !== live?.status?.replicas
+    const drain = rolling ? { ...plan, drained: [] } : plan
+    return { ...decide(rolling ? 0 : absent + drain.drained.length), drain }
   }
 
   forget(key: ObjectKey): void {

@@ -16,6 +16,8 @@ export const annotationKeys = {
   specHash: 'taskqueue.dev/spec-hash',
   /** Touched when the schedules change, which makes the kubelet bring the new ConfigMap into the Pod at once. */
   schedulesHash: 'taskqueue.dev/schedules-hash',
+  /** Kubernetes' own: which pods a ReplicaSet removes first. */
+  deletionCost: 'controller.kubernetes.io/pod-deletion-cost',
   /** Of the Secrets' values that the pod was started with: a change of theirs rolls the pods. */
   secretsRevision: 'taskqueue.dev/secrets-revision',
 } as const

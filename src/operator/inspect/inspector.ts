@@ -1,7 +1,7 @@
 // Looks at every TaskQueue's broker, each in a loop of its own so that one that hangs delays no other: depths of its queues and the
 // presence of its pods. Tells the controller only when something changed. Not status: that is status.ts.
 
-import { BrokerError, presenceKey, renameHosts } from '@taskqueue/runtime/broker'
+import { BrokerError, presenceKey, renameHosts, type BrokerConnection } from '@taskqueue/runtime/broker'
 import type { Clock } from '../clock.ts'
 import { messageOf } from '../errors.ts'
 import { keyOf } from '../objects.ts'
@@ -25,6 +25,9 @@ export interface InspectorOptions {
   maxBackoffMs: number
 }
 
+/** Should the operator be gone, its pods take again after this. */
+const DRAIN_TTL_SECONDS = 60
+
 const DEFAULTS: InspectorOptions = { intervalMs: 5_000, maxBackoffMs: 15_000 }
 
 interface Followed {
@@ -32,6 +35,10 @@ interface Followed {
   target: string
   stop: AbortController
   latest: BrokerObservation | undefined
+  /** UIDs of the pods that are to take nothing any more. */
+  draining: readonly string[]
+  /** Whether the broker has any by now, as far as is known. */
+  drainTold: boolean
 }
 
 interface Target {
@@ -73,7 +80,14 @@ export class BrokerInspector {
     const known = this.#followed.get(key)
     if (known?.target === text) return
     known?.stop.abort()
-    const followed: Followed = { target: text, stop: new AbortController(), latest: known?.latest }
+    const followed: Followed = {
+      target: text,
+      stop: new AbortController(),
+      latest: known?.latest,
+      draining: known?.draining ?? [],
+      // A predecessor may have told some.
+      drainTold: true,
+    }
     this.#followed.set(key, followed)
     // A name of its own for each loop: one that ends late must not give up the connection of its successor.
     void this.#loop(key, `${key}#${++this.#loops}`, target, followed)
@@ -81,6 +95,12 @@ export class BrokerInspector {
 
   latest(key: string): BrokerObservation | undefined {
     return this.#followed.get(key)?.latest
+  }
+
+  /** Takes effect with the next look, and lasts for DRAIN_TTL_SECONDS beyond the last one. */
+  drain(key: string, podUids: readonly string[]): void {
+    const followed = this.#followed.get(key)
+    if (followed) followed.draining = podUids
   }
 
   forget(key: string): void {
@@ -104,7 +124,8 @@ export class BrokerInspector {
       const found = await this.#urls(target, failures > 0)
       if (url !== undefined && url !== found.url) this.#links.release(url, user)
       url = found.url
-      const observation = found.url === undefined ? found.problem : await this.#look(user, found.url, target, freshness)
+      const observation =
+        found.url === undefined ? found.problem : await this.#look(user, found.url, target, freshness, followed)
       if (followed.stop.signal.aborted) break
       failures = observation.reachable ? 0 : failures + 1
       const news = fingerprint(observation) !== fingerprint(followed.latest)
@@ -158,9 +179,16 @@ export class BrokerInspector {
     }
   }
 
-  async #look(user: string, url: string, target: Target, freshness: Freshness): Promise<BrokerObservation> {
+  async #look(
+    user: string,
+    url: string,
+    target: Target,
+    freshness: Freshness,
+    followed: Followed,
+  ): Promise<BrokerObservation> {
     try {
       const connection = await this.#links.open(url, user)
+      await tellDraining(connection, presenceKey(target), followed)
       const [depth, presence] = await Promise.all([
         connection.depth(target.queues),
         connection.readPresence(presenceKey(target)),
@@ -189,6 +217,18 @@ export class BrokerInspector {
   }
 }
 
+/** A broker that refuses it is read all the same: the pods don't drain then, and stay. */
+async function tellDraining(connection: BrokerConnection, key: string, followed: Followed): Promise<void> {
+  const { draining, drainTold } = followed
+  if (draining.length === 0 && !drainTold) return
+  try {
+    await connection.writeDraining(key, draining, DRAIN_TTL_SECONDS)
+    followed.drainTold = draining.length > 0
+  } catch (error) {
+    if (!(error instanceof BrokerError && error.code === 'BrokerAuthFailed')) throw error
+  }
+}
+
 /**
  * A URL as the TaskQueue's pods mean it: a host without a dot is a Service of their namespace, which from the operator's needs
  * its namespace spelled out.
@@ -209,13 +249,16 @@ function isBrokerUrl(text: string): boolean {
   return /^(rediss?|sentinels?|rediss?\+cluster):\/\//.test(text)
 }
 
+/** Of what pods say of themselves, what status and scaling are made from. */
+const TOLD = ['schedulesHash', 'schedulesProblem', 'scheduleFileProblem', 'failing', 'held', 'tasks', 'draining']
+
 /** Equal for observations from which the same would follow: an offset that moves by milliseconds is none's business. */
 function fingerprint(observation: BrokerObservation | undefined): string {
   if (!observation?.reachable) return JSON.stringify(observation ?? null)
   const presence = observation.presence.map((entry) => ({
     ...entry,
     offsetSeconds: entry.offsetSeconds === null ? null : Math.round(entry.offsetSeconds * 10) / 10,
-    detail: [entry.detail.schedulesHash, entry.detail.schedulesProblem, entry.detail.held, entry.detail.tasks],
+    detail: TOLD.map((field) => entry.detail[field]),
   }))
   return JSON.stringify([[...observation.queues], observation.foreignInFlight, presence])
 }

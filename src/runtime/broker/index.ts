@@ -1,4 +1,4 @@
-// `@taskqueue/runtime/broker`: what operator and companion ask a broker. Reading only; tasks go through TaskApp.
+// `@taskqueue/runtime/broker`: what operator and companion ask a broker. Tasks go through TaskApp.
 import { RedisStore } from './redis/store.ts'
 import type { ConnectionTimeouts } from './redis/connection.ts'
 import type { BrokerTime, Presence } from './store.ts'
@@ -37,6 +37,10 @@ export interface BrokerConnection {
   readPresence(key: string): Promise<Presence[]>
   writePresence(key: string, presence: Presence, ttlSeconds: number): Promise<void>
   removePresence(key: string, id: string): Promise<void>
+  /** Asks the pods with these UIDs, and no others of the TaskQueue, to take nothing any more, for `ttlSeconds`; none lets all go on. */
+  writeDraining(presenceKey: string, podUids: readonly string[], ttlSeconds: number): Promise<void>
+  /** Whether a pod is asked to take nothing any more. */
+  readDraining(presenceKey: string, podUid: string): Promise<boolean>
   /** How many dead letters there are, over all queues of this broker and prefix. */
   countDeadLetters(): Promise<number>
   close(): Promise<void>

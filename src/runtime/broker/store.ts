@@ -120,6 +120,10 @@ export interface Store {
   writePresence(key: string, presence: Presence, ttlSeconds: number): Promise<void>
   removePresence(key: string, id: string): Promise<void>
   readPresence(key: string): Promise<Presence[]>
+  /** Asks the processes with these ids, and no others, to take nothing any more, for `ttlSeconds`; none lets all go on. */
+  writeDraining(presenceKey: string, ids: readonly string[], ttlSeconds: number): Promise<void>
+  /** Whether a process is asked to take nothing any more. */
+  readDraining(presenceKey: string, id: string): Promise<boolean>
   /** Takes the lease when it is free, renews it when it is ours; tells who holds it. */
   acquireLease(name: string, holder: string, ttlMs: number): Promise<Lease>
   releaseLease(name: string, holder: string): Promise<void>

@@ -164,6 +164,8 @@ export interface Consumer {
   removeQueue(queue: string): boolean
   /** Takes nothing more. Deliveries that arrive from a request on its way are given back. */
   stopTaking(): void
+  /** Takes again. */
+  resumeTaking(): void
   /** Ends the subscription and its connections. */
   close(): Promise<void>
 }

@@ -19,6 +19,8 @@ export interface PresenceWriterOptions {
   readonly settings: Pick<Settings, 'namespace' | 'name' | 'podUid'>
   readonly appName: string
   readonly facts: () => PresenceFacts
+  /** The operator wants this pod to take nothing any more, since it is to go, or to take again. */
+  readonly onDrain?: (draining: boolean) => void
 }
 
 export class PresenceWriter {
@@ -26,6 +28,7 @@ export class PresenceWriter {
   readonly #key: string
   readonly #id: string
   #counter = 0
+  #draining = false
   #timer: Timer | undefined
   #stopped = false
 
@@ -41,8 +44,9 @@ export class PresenceWriter {
 
   /** Writes once, now. @throws BrokerError */
   async write(): Promise<void> {
-    const { store, brokerClock, kind, facts } = this.#options
+    const { store, brokerClock, kind, onDrain } = this.#options
     brokerClock.correct(await store.time())
+    if (onDrain) await this.#lookDraining(onDrain)
     const offset = brokerClock.offset
     this.#counter += 1
     const presence: Presence = {
@@ -54,7 +58,7 @@ export class PresenceWriter {
       version: VERSION,
       offsetSeconds: offset.seconds,
       offsetErrorSeconds: offset.errorSeconds,
-      ...facts(),
+      ...this.#facts(),
     }
     await store.writePresence(this.#key, presence, PRESENCE_TTL_SECONDS)
   }
@@ -64,6 +68,19 @@ export class PresenceWriter {
     this.#stopped = true
     this.#timer?.cancel()
     await this.#options.store.removePresence(this.#key, this.#id).catch(() => undefined)
+  }
+
+  #facts(): PresenceFacts {
+    const facts = this.#options.facts()
+    return this.#draining ? { ...facts, detail: { ...facts.detail, draining: true } } : facts
+  }
+
+  /** Before the write, so that what it says of busy slots is later than the last take. */
+  async #lookDraining(onDrain: (draining: boolean) => void): Promise<void> {
+    const draining = await this.#options.store.readDraining(this.#key, this.#id)
+    if (draining === this.#draining) return
+    this.#draining = draining
+    onDrain(draining)
   }
 
   async #turn(): Promise<void> {

@@ -77,6 +77,7 @@ export class TaskWorker implements HealthSource {
   #pidbox: Pidbox | undefined
   #heartbeat: Timer | undefined
   #stopping = false
+  #draining = false
   #idleWaiters: (() => void)[] = []
   #connectedSince: number | undefined
   #queues: readonly string[]
@@ -142,13 +143,14 @@ export class TaskWorker implements HealthSource {
       settings,
       appName: app.name,
       facts: () => ({
-        busySlots: this.runner.running.size,
+        busySlots: Math.max(this.runner.running.size, this.runner.idle ? 0 : 1),
         slots: this.#concurrency,
         queues: this.#queues,
         processed: this.runner.processed,
         lastProgressAt: this.runner.lastProgressAt,
         ...(app.tasks.size <= MOST_TASKS_TOLD ? { detail: { tasks: [...app.tasks.keys()].toSorted() } } : {}),
       }),
+      onDrain: (draining) => this.#drain(draining),
     })
   }
 
@@ -190,7 +192,7 @@ export class TaskWorker implements HealthSource {
 
   livez(): Health {
     const { connected, lastRoundTrip } = this.#transport.state()
-    const idle = this.#queues.length > 0 ? this.#concurrency - this.runner.running.size : 0
+    const idle = this.#queues.length > 0 && !this.#draining ? this.#concurrency - this.runner.running.size : 0
     const since = Math.max(lastRoundTrip ?? 0, this.#connectedSince ?? Infinity)
     const silentMs = this.#clock.monotonic() - since
     if (connected && !this.#stopping && idle > 0 && silentMs > STUCK_MS) {
@@ -258,6 +260,16 @@ export class TaskWorker implements HealthSource {
   /** A second signal: what runs is given back at once. */
   giveBackNow(): void {
     for (const wake of this.#idleWaiters.splice(0)) wake()
+  }
+
+  /** This pod is to go, or is to stay after all. */
+  #drain(draining: boolean): void {
+    if (this.#stopping) return
+    this.#draining = draining
+    if (draining) this.#consumer?.stopTaking()
+    else this.#consumer?.resumeTaking()
+    const text = draining ? 'this pod is to go: no more tasks are taken' : 'this pod stays: tasks are taken again'
+    this.#log.info({ event: draining ? 'worker-draining' : 'worker-resumed' }, text)
   }
 
   /** Celery's worker-heartbeat, out of turn. */

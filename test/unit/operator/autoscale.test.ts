@@ -3,8 +3,18 @@ import { autoscale, STEP_MS, type Load } from '../../../src/operator/autoscale.t
 
 const spec = { minReplicas: 0, maxReplicas: 20, backlogPerReplica: 50, cooldownSeconds: 300 }
 const cold = 300_000
-const decide = (changes: Partial<typeof spec>, current: number, load: Load | undefined, millisSinceNeeded = 0) =>
-  autoscale({ ...spec, ...changes }, current, load, { millisSinceNeeded, millisSinceStep: Number.POSITIVE_INFINITY })
+const decide = (
+  changes: Partial<typeof spec>,
+  current: number,
+  load: Load | undefined,
+  millisSinceNeeded = 0,
+  drained = current,
+) =>
+  autoscale({ ...spec, ...changes }, current, load, {
+    millisSinceNeeded,
+    millisSinceStep: Number.POSITIVE_INFINITY,
+    drained,
+  })
 
 describe('autoscale', () => {
   it.each([
@@ -20,13 +30,13 @@ describe('autoscale', () => {
   it('takes the next step only after a while, however often it is asked', () => {
     const load = { waiting: 5000, inFlight: 0 }
     expect(decide({}, 2, load)).toMatchObject({ replicas: 6, againMs: STEP_MS })
-    const soon = autoscale(spec, 6, load, { millisSinceNeeded: 0, millisSinceStep: 1000 })
+    const soon = autoscale(spec, 6, load, { millisSinceNeeded: 0, millisSinceStep: 1000, drained: 0 })
     expect(soon).toMatchObject({ replicas: 6, needed: true, againMs: STEP_MS - 1000 })
-    expect(autoscale(spec, 6, load, { millisSinceNeeded: 0, millisSinceStep: STEP_MS }).replicas).toBe(12)
+    expect(autoscale(spec, 6, load, { millisSinceNeeded: 0, millisSinceStep: STEP_MS, drained: 0 }).replicas).toBe(12)
   })
 
   it('reaches minReplicas in one step', () => {
-    const early = { millisSinceNeeded: 0, millisSinceStep: 0 }
+    const early = { millisSinceNeeded: 0, millisSinceStep: 0, drained: 0 }
     expect(autoscale({ ...spec, minReplicas: 10 }, 1, { waiting: 0, inFlight: 0 }, early).replicas).toBe(10)
   })
 
@@ -35,8 +45,13 @@ describe('autoscale', () => {
     expect(decide({}, 4, { waiting: 0, inFlight: 0 }, cold).replicas).toBe(0)
   })
 
-  it('stops no pod while a task is in flight', () => {
-    expect(decide({}, 4, { waiting: 0, inFlight: 1 }, cold).replicas).toBe(4)
+  it('goes down by the pods that have drained, and has the others drain', () => {
+    const rest = { waiting: 0, inFlight: 1 }
+    expect(decide({}, 4, rest, cold, 0)).toMatchObject({ replicas: 4, excess: 3, needed: false })
+    expect(decide({}, 4, rest, cold, 2)).toMatchObject({ replicas: 2, excess: 3 })
+    expect(decide({}, 4, rest, cold, 4)).toMatchObject({ replicas: 1, excess: 3 })
+    expect(decide({}, 4, rest, cold - 1, 4)).toMatchObject({ replicas: 4 })
+    expect(decide({}, 4, rest, cold - 1, 4)).not.toHaveProperty('excess')
   })
 
   it('keeps minReplicas', () => {

@@ -169,6 +169,11 @@ export class RedisConsumer {
     this.#poll?.cancel()
   }
 
+  resumeTaking(): void {
+    this.#taking = !this.#closed
+    this.#takeAgain()
+  }
+
   /** Someone says that there may be something to take. */
   wake(): void {
     if (this.#closed || !this.#taking) return

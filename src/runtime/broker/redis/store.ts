@@ -81,6 +81,20 @@ export class RedisStore implements Store {
     return fields.map(parseObject).filter(isPresence)
   }
 
+  async writeDraining(presenceKey: string, ids: readonly string[], ttlSeconds: number): Promise<void> {
+    const key = `${this.#keys.named(presenceKey)}:draining`
+    await this.#run(async (redis) => {
+      const steps = redis.multi().del(key)
+      if (ids.length > 0) steps.sadd(key, ...ids).expire(key, ttlSeconds)
+      for (const [error] of (await steps.exec()) ?? []) if (error) throw error
+    })
+  }
+
+  async readDraining(presenceKey: string, id: string): Promise<boolean> {
+    const key = `${this.#keys.named(presenceKey)}:draining`
+    return (await this.#run((redis) => redis.sismember(key, id))) === 1
+  }
+
   async acquireLease(name: string, holder: string, ttlMs: number): Promise<Lease> {
     const lease = this.#keys.lease(name)
     const reply = await this.#script({

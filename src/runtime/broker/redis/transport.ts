@@ -120,6 +120,7 @@ export class RedisTransport implements Transport {
       settle: (outcome, queue) => consumer.settle(outcome, queue),
       flush: (timeoutMs) => consumer.flush(timeoutMs),
       stopTaking: () => consumer.stopTaking(),
+      resumeTaking: () => consumer.resumeTaking(),
       addQueue: async (queue) => {
         if (!queues.add(queue)) return false
         this.#leases?.setLeases(queues.known.map((name) => this.#keys.leases(name)))

@@ -1,0 +1,68 @@
+// Carries out what drain.ts plans: has the pods that are to go told in the broker, and marks those that may go for their ReplicaSet.
+
+import { annotationKeys, labelKeys } from './desired/names.ts'
+import { DRAINED_COST, isMarked, isShrinking } from './drain.ts'
+import { isNotFound } from './errors.ts'
+import type { Cache } from './kube/cache.ts'
+import type { KubeClient } from './kube/client.ts'
+import { pods as podResource } from './kube/resources.ts'
+import { keyOf, type LiveDeployment, type LivePod } from './objects.ts'
+import type { PoolScale } from './scaling.ts'
+import type { TaskQueue, WorkerPool } from './taskqueue.ts'
+
+const MANAGER = 'taskqueue-scaler'
+
+/** A pool as it is now. */
+export interface LivePool {
+  readonly pool: WorkerPool
+  /** Its own Deployment, if there is one. */
+  readonly deployment: LiveDeployment | undefined
+}
+
+export class PodDrain {
+  readonly #client: KubeClient
+  readonly #pods: Cache<LivePod>
+
+  constructor(client: KubeClient, pods: Cache<LivePod>) {
+    this.#client = client
+    this.#pods = pods
+  }
+
+  /**
+   * Marks the pods that may go, before their number is lowered, and takes the mark from those that stay after all.
+   * @returns the UIDs of the pods that are to take nothing any more
+   */
+  async carryOut(
+    queue: TaskQueue,
+    pools: readonly LivePool[],
+    scales: ReadonlyMap<string, PoolScale>,
+  ): Promise<string[]> {
+    const draining: LivePod[] = []
+    for (const { pool, deployment } of pools) {
+      const plan = scales.get(pool.name)?.drain
+      const marked = poolPods(this.#pods, queue, pool).filter(isMarked)
+      for (const pod of plan?.drained ?? []) if (!isMarked(pod)) await this.#mark(pod, DRAINED_COST)
+      draining.push(...(plan?.draining ?? []))
+      // It is gone for its ReplicaSet, which has only not come to it: were it told to go on now, it would be stopped in a task.
+      if (deployment && isShrinking(deployment)) draining.push(...marked)
+      else for (const pod of marked) if (!plan?.drained.includes(pod)) await this.#mark(pod, null)
+    }
+    return [...new Set(draining.map(({ metadata }) => metadata.uid ?? ''))].toSorted()
+  }
+
+  async #mark({ metadata: { namespace = '', name } }: LivePod, cost: string | null): Promise<void> {
+    const patch = { metadata: { annotations: { [annotationKeys.deletionCost]: cost } } }
+    try {
+      this.#pods.upsert(await this.#client.mergePatch<LivePod>(podResource, namespace, name, patch, MANAGER))
+    } catch (error) {
+      if (!isNotFound(error)) throw error
+    }
+  }
+}
+
+/** The pods of a pool that have not been told to end. */
+export function poolPods(cache: Cache<LivePod>, queue: TaskQueue, { name }: Pick<WorkerPool, 'name'>): LivePod[] {
+  return cache
+    .ownedBy(keyOf(queue))
+    .filter(({ metadata }) => metadata.labels?.[labelKeys.pool] === name && metadata.deletionTimestamp === undefined)
+}
