@@ -6,7 +6,9 @@ import { names } from './desired/names.ts'
 import { schedulesHash, shortHash } from './desired/schedules.ts'
 import { timestamp, type LivePod } from './objects.ts'
 import { hasEnded, isReady, isSilent, podTrouble } from './podtrouble.ts'
+import { tickPeriod } from './inspect/observation.ts'
 import type { Situation } from './situation.ts'
+import type { TaskQueueStatus } from './taskqueue.ts'
 import { unknownTasks } from './unknowntasks.ts'
 
 export function schedulesFinding(situation: Situation): Finding {
@@ -21,8 +23,15 @@ export function schedulesFinding(situation: Situation): Finding {
     const message = `Beat keeps its last good schedules: ${said.schedulesProblem}.`
     return { type, status: 'False', reason: 'BeatRefusedSchedules', message }
   }
-  const failing = texts(said?.failing).map((text) => `Beat says of ${text}.`)
+  const failing = failures(said?.failing)
   if (failing.length > 0) return { type, status: 'False', reason: 'ScheduleFailing', message: sentences(failing) }
+  if (typeof said?.scheduleFileProblem === 'string')
+    return {
+      type,
+      status: 'False',
+      reason: 'ScheduleFileUnwritable',
+      message: `Beat goes on without its volume: ${said.scheduleFileProblem}.`,
+    }
   const unknown = unknownTasks(situation)
   if (typeof said?.scheduleFileProblem === 'string')
     return {
@@ -44,8 +53,10 @@ export function schedulesFinding(situation: Situation): Finding {
     : { type, status: 'True', reason: 'Loading', message: 'Beat loads the changed schedules within seconds.' }
 }
 
-function texts(value: unknown): string[] {
-  return Array.isArray(value) ? value.filter((one) => typeof one === 'string') : []
+/** What beat says of schedules that it can't fire, a sentence each. */
+function failures(value: unknown): string[] {
+  const problems = typeof value === 'object' && value !== null ? Object.entries(value) : []
+  return problems.map(([name, problem]) => `Schedule ${name} can not be fired: ${String(problem)}.`)
 }
 
 /** What the beat Pod says of itself in its presence; undefined while it says nothing. */
@@ -58,6 +69,40 @@ function beatDetail({ broker, beatPod }: Situation): Readonly<Record<string, unk
 export function loadedHash(situation: Situation): string | undefined {
   const hash = beatDetail(situation)?.schedulesHash
   return typeof hash === 'string' && hash !== '' ? shortHash(hash) : undefined
+}
+
+type BeatTimes = Pick<
+  NonNullable<TaskQueueStatus['beat']>,
+  'leaseHolder' | 'lastTickTime' | 'lastRunTime' | 'nextRunTime'
+>
+
+/**
+ * Who fires, and when it last did and next will. The times are told anew every ten minutes only: were they exact, a beat that runs would
+ * cost a write a second.
+ */
+export function beatTimes(situation: Situation): BeatTimes {
+  const before = situation.queue.status?.beat ?? {}
+  const said = beatDetail(situation)
+  if (!said) return timesKept(before, before.leaseHolder)
+  const { leaseHolder, lastTickAt, lastFiredAt, nextRunAt } = said
+  const period = tickPeriod(lastTickAt)
+  const told = before.lastTickTime === undefined ? undefined : tickPeriod(Date.parse(before.lastTickTime))
+  if (period === undefined || period === told) return timesKept(before, leaseHolder)
+  const times = { lastTickTime: timeOf(lastTickAt), lastRunTime: timeOf(lastFiredAt), nextRunTime: timeOf(nextRunAt) }
+  return timesKept(times, leaseHolder)
+}
+
+/** Without what is not known. */
+function timesKept(
+  { lastTickTime, lastRunTime, nextRunTime }: { [Name in keyof BeatTimes]: BeatTimes[Name] | undefined },
+  leaseHolder: unknown,
+): BeatTimes {
+  const all = Object.entries({ leaseHolder, lastTickTime, lastRunTime, nextRunTime })
+  return Object.fromEntries(all.filter(([, value]) => typeof value === 'string'))
+}
+
+function timeOf(instant: unknown): string | undefined {
+  return typeof instant === 'number' && Math.abs(instant) <= 8.64e15 ? timestamp(new Date(instant)) : undefined
 }
 
 export function beatFinding(situation: Situation): Finding {

@@ -9,6 +9,12 @@ import { isReady } from './podtrouble.ts'
 /** A ReplicaSet removes pods of a lower cost first; those without the annotation have 0 (Kubernetes' convention). */
 export const DRAINED_COST = '-100'
 
+/**
+ * From a mark to the lower number that it is for. The controller that chooses by the mark hears of pods and of numbers by two watches,
+ * in no order: a number that came first would cost another pod, which may work.
+ */
+export const MARK_SETTLES_MS = 2000
+
 export interface DrainPlan {
   /** To take nothing any more. */
   readonly draining: readonly LivePod[]

@@ -1,17 +1,17 @@
 // Carries out what drain.ts plans: has the pods that are to go told in the broker, and marks those that may go for their ReplicaSet.
 
+import type { Clock } from './clock.ts'
 import { annotationKeys, labelKeys } from './desired/names.ts'
-import { DRAINED_COST, isMarked, isShrinking } from './drain.ts'
+import { DRAINED_COST, MARK_SETTLES_MS, isMarked, isShrinking } from './drain.ts'
 import { isNotFound } from './errors.ts'
 import type { Cache } from './kube/cache.ts'
 import type { KubeClient } from './kube/client.ts'
 import { pods as podResource } from './kube/resources.ts'
-import { keyOf, type LiveDeployment, type LivePod } from './objects.ts'
+import { keyOf, type LiveDeployment, type LivePod, type ObjectKey } from './objects.ts'
 import type { PoolScale } from './scaling.ts'
 import type { TaskQueue, WorkerPool } from './taskqueue.ts'
 
 const MANAGER = 'taskqueue-scaler'
-
 /** A pool as it is now. */
 export interface LivePool {
   readonly pool: WorkerPool
@@ -22,10 +22,28 @@ export interface LivePool {
 export class PodDrain {
   readonly #client: KubeClient
   readonly #pods: Cache<LivePod>
+  readonly #clock: Clock
+  /** When the marks of each TaskQueue's pods were first seen, by UID, on the monotonic clock. */
+  readonly #markedAt = new Map<ObjectKey, Map<string, number>>()
 
-  constructor(client: KubeClient, pods: Cache<LivePod>) {
+  constructor(client: KubeClient, pods: Cache<LivePod>, clock: Clock) {
     this.#client = client
     this.#pods = pods
+    this.#clock = clock
+  }
+
+  /** The UIDs of the TaskQueue's pods whose mark everybody has heard of by now. */
+  settled(key: ObjectKey): ReadonlySet<string> {
+    const now = this.#clock.monotonic()
+    const before = this.#markedAt.get(key)
+    const uids = this.#pods.ownedBy(key).flatMap((pod) => (isMarked(pod) ? [pod.metadata.uid ?? ''] : []))
+    const marks = new Map(uids.map((uid) => [uid, before?.get(uid) ?? now]))
+    this.#markedAt.set(key, marks)
+    return new Set(uids.filter((uid) => now - (marks.get(uid) ?? now) >= MARK_SETTLES_MS))
+  }
+
+  forget(key: ObjectKey): void {
+    this.#markedAt.delete(key)
   }
 
   /**

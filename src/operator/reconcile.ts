@@ -100,7 +100,7 @@ export class Reconciler {
       this.#tell(queue, reason, message),
     )
     this.#scaling = new Scaling(clock)
-    this.#drain = new PodDrain(client, caches.pods)
+    this.#drain = new PodDrain(client, caches.pods, clock)
     this.#status = new StatusWriter(client, caches.taskQueues)
   }
 
@@ -111,6 +111,7 @@ export class Reconciler {
       this.#inspector.forget(key)
       this.#children.forget(key)
       this.#scaling.forget(key)
+      this.#drain.forget(key)
       this.#rollouts.forget(key)
       this.#failures.delete(key)
       return {}
@@ -180,9 +181,10 @@ export class Reconciler {
 
   #scales(queue: TaskQueue, key: ObjectKey): Map<string, PoolScale> {
     const broker = this.#inspector.latest(key)
+    const marked = this.#drain.settled(key)
     return new Map(
       (queue.spec.workers ?? []).map((pool) => {
-        const now = { live: this.#deploymentOf(queue, pool), pods: poolPods(this.#caches.pods, queue, pool) }
+        const now = { live: this.#deploymentOf(queue, pool), pods: poolPods(this.#caches.pods, queue, pool), marked }
         return [pool.name, this.#scaling.scaleOf(queue, pool, now, broker)]
       }),
     )

@@ -4,7 +4,7 @@
 import { autoscale, type Load, type ScaleDecision } from './autoscale.ts'
 import type { Clock } from './clock.ts'
 import { queuesOf } from './desired/environment.ts'
-import { drainPlan, type DrainPlan } from './drain.ts'
+import { MARK_SETTLES_MS, drainPlan, isShrinking, type DrainPlan } from './drain.ts'
 import type { BrokerObservation } from './inspect/observation.ts'
 import { keyOf, type LiveDeployment, type LivePod, type ObjectKey } from './objects.ts'
 import type { TaskQueue, WorkerPool } from './taskqueue.ts'
@@ -27,6 +27,8 @@ export interface PoolNow {
   /** Its own Deployment, if there is one. */
   live: LiveDeployment | undefined
   pods: readonly LivePod[]
+  /** UIDs of the pods whose mark to go everybody has heard of. */
+  marked: ReadonlySet<string>
 }
 
 /** When an autoscaled pool last needed all its pods and last grew, on the monotonic clock. */
@@ -60,10 +62,10 @@ export class Scaling {
     queue: TaskQueue,
     pool: WorkerPool,
     spec: NonNullable<WorkerPool['autoscale']>,
-    { live, pods }: PoolNow,
+    { live, pods, marked }: PoolNow,
     broker: BrokerObservation | undefined,
   ): PoolScale {
-    const current = live?.spec.replicas ?? spec.minReplicas
+    const { replicas: current = spec.minReplicas } = live?.spec ?? {}
     const now = this.#clock.monotonic()
     const memory = this.#memoryOf(keyOf(queue), pool.name, now)
     const load = loadOf(queue, pool, broker)
@@ -78,11 +80,12 @@ export class Scaling {
     if (decision.replicas > current) memory.steppedAt = now
     if (decision.excess === undefined || !broker?.reachable) return decision
     const absent = Math.max(0, current - pods.length)
-    const plan = drainPlan(pods, broker.presence, decision.excess - absent, load?.inFlight === 0)
-    // While pods are replaced, it is not known whose turn it is to go.
-    const rolling = live?.status?.updatedReplicas !== live?.status?.replicas
-    const drain = rolling ? { ...plan, drained: [] } : plan
-    return { ...decide(rolling ? 0 : absent + drain.drained.length), drain }
+    const drain = drainPlan(pods, broker.presence, decision.excess - absent, load?.inFlight === 0)
+    // While pods are replaced, or still removed for an earlier number, it is not known whose turn it is to go.
+    if (live && (isRolling(live) || isShrinking(live))) return { ...decision, drain: { ...drain, drained: [] } }
+    const going = drain.drained.filter(({ metadata }) => marked.has(metadata.uid ?? '')).length
+    const waits = going < drain.drained.length ? { againMs: MARK_SETTLES_MS } : {}
+    return { ...decide(absent + going), ...waits, drain }
   }
 
   forget(key: ObjectKey): void {
@@ -95,6 +98,10 @@ export class Scaling {
     this.#memory.set(key, pools.set(pool, memory))
     return memory
   }
+}
+
+function isRolling({ status }: LiveDeployment): boolean {
+  return status?.updatedReplicas !== status?.replicas
 }
 
 function loadOf(queue: TaskQueue, pool: WorkerPool, broker: BrokerObservation | undefined): Load | undefined {

@@ -1,7 +1,7 @@
 // From a TaskQueue and everything observed to its status: conditions with a message that tells a person what to do, and the
 // figures behind the printer columns. Pure. Unknown is a value of its own: nothing is concluded from what could not be asked.
 
-import { beatFinding, beatImage, beatState, loadedHash, schedulesFinding } from './beatstatus.ts'
+import { beatFinding, beatImage, beatTimes, beatState, loadedHash, schedulesFinding } from './beatstatus.ts'
 import { conditionsFrom, sentences, type Finding } from './conditions.ts'
 import { names } from './desired/names.ts'
 import { messageOf, OperatorError } from './errors.ts'
@@ -29,6 +29,7 @@ export function statusOf(situation: Situation): { status: TaskQueueStatus; findi
       ...(queue.spec.beat ? { pod: names.beatPod(queue) } : {}),
       ...(image === undefined ? {} : { image }),
       ...historyStatus(situation),
+      ...(queue.spec.beat ? beatTimes(situation) : {}),
       ...(hash === undefined ? {} : { schedulesHash: hash }),
     },
     clock: { skew: skew.text, ...(skew.pod === undefined ? {} : { pod: skew.pod }) },

@@ -359,6 +359,22 @@ export interface TaskQueueBody {
       notBefore?: string
       lastCreated?: string
       /**
+       * The beat that holds the lease in the broker and fires.
+       */
+      leaseHolder?: string
+      /**
+       * When beat last looked at what is due. Written anew every ten minutes.
+       */
+      lastTickTime?: string
+      /**
+       * When beat last sent a task, as of lastTickTime.
+       */
+      lastRunTime?: string
+      /**
+       * When the next task was due, as of lastTickTime.
+       */
+      nextRunTime?: string
+      /**
        * The hash of the schedules that beat has loaded. It is that of the ConfigMap within seconds of a change.
        */
       schedulesHash?: string

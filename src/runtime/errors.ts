@@ -28,7 +28,7 @@ export class BrokerError extends TaskQueueError {
 
 /**
  * `BrokerLoading`: Redis is still reading its data; `BrokerReadOnly`: a replica answered; `BrokerMoved`: another node of the cluster has
- * the keys now.
+ * the keys now; `BrokerNotWritable`: it lacks replicas or its disk, or a script holds it up.
  */
 export type BrokerErrorCode =
   | 'BrokerUrlInvalid'
@@ -39,6 +39,7 @@ export type BrokerErrorCode =
   | 'BrokerReadOnly'
   | 'BrokerMoved'
   | 'BrokerOutOfMemory'
+  | 'BrokerNotWritable'
   | 'BrokerTooOld'
   | 'BrokerRefused'
 

@@ -12,6 +12,9 @@ import { inE2e, kubectl } from './scene.ts'
 
 const TASKS = 40
 const TASK_MS = 20_000
+/** The last few take longer, so that some certainly run while the pool shrinks. */
+const LONGER = 4
+const LONGER_MS = 45_000
 
 const batch = {
   apiVersion: 'taskqueue.dev/v1alpha1',
@@ -26,8 +29,8 @@ const batch = {
       {
         name: 'default',
         queues: ['batch'],
-        concurrency: 4,
-        autoscale: { minReplicas: 0, maxReplicas: 4, backlogPerReplica: 10, cooldownSeconds: 5 },
+        concurrency: 5,
+        autoscale: { minReplicas: 0, maxReplicas: 4, backlogPerReplica: 10, cooldownSeconds: 3 },
         maxTaskSeconds: 60,
         resources: { requests: { cpu: '20m', memory: '64Mi' }, limits: { memory: '256Mi' } },
       },
@@ -87,9 +90,10 @@ it('40 tasks of 20 s bring four pods up from none, which go to one while some ru
   )
   expect(await pods()).toEqual([])
   const ids = Array.from({ length: TASKS }, (_, i) => `batch-${i}`)
-  const results = ids.map(async (id) =>
-    (await app.send('orders.charge', [id, { millis: TASK_MS }], { queue: 'batch' })).get({ timeoutSeconds: 240 }),
-  )
+  const results = ids.map(async (id, i) => {
+    const millis = i < TASKS - LONGER ? TASK_MS : LONGER_MS
+    return (await app.send('orders.charge', [id, { millis }], { queue: 'batch' })).get({ timeoutSeconds: 240 })
+  })
   let done = 0
   for (const result of results) void result.then(() => (done += 1))
   const four = await eventually(

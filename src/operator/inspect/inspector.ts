@@ -8,7 +8,7 @@ import { keyOf } from '../objects.ts'
 import type { TaskQueue } from '../taskqueue.ts'
 import { Freshness } from './freshness.ts'
 import { BrokerLinks } from './links.ts'
-import type { BrokerObservation, PodPresence } from './observation.ts'
+import { tickPeriod, type BrokerObservation, type PodPresence } from './observation.ts'
 
 /** Reads one key of a Secret; undefined when the Secret or the key is not there. `anew`: what was read before opened nothing. */
 export type ReadSecret = (
@@ -25,6 +25,8 @@ export interface InspectorOptions {
   maxBackoffMs: number
 }
 
+/** While pods drain: their pool waits for them. */
+const DRAINING_INTERVAL_MS = 1_000
 /** Should the operator be gone, its pods take again after this. */
 const DRAIN_TTL_SECONDS = 60
 
@@ -37,6 +39,8 @@ interface Followed {
   latest: BrokerObservation | undefined
   /** UIDs of the pods that are to take nothing any more. */
   draining: readonly string[]
+  /** Ends the pause between two looks. */
+  wake: AbortController
   /** Whether the broker has any by now, as far as is known. */
   drainTold: boolean
 }
@@ -85,6 +89,7 @@ export class BrokerInspector {
       stop: new AbortController(),
       latest: known?.latest,
       draining: known?.draining ?? [],
+      wake: new AbortController(),
       // A predecessor may have told some.
       drainTold: true,
     }
@@ -97,10 +102,12 @@ export class BrokerInspector {
     return this.#followed.get(key)?.latest
   }
 
-  /** Takes effect with the next look, and lasts for DRAIN_TTL_SECONDS beyond the last one. */
+  /** Takes effect at once, and lasts for DRAIN_TTL_SECONDS beyond the last one. */
   drain(key: string, podUids: readonly string[]): void {
     const followed = this.#followed.get(key)
-    if (followed) followed.draining = podUids
+    if (!followed || followed.draining.join() === podUids.join()) return
+    followed.draining = podUids
+    followed.wake.abort()
   }
 
   forget(key: string): void {
@@ -132,7 +139,13 @@ export class BrokerInspector {
       if (news) followed.latest = observation
       if (news || (secrets !== undefined && secrets !== found.secrets)) this.#onChange(key)
       secrets = found.secrets
-      await this.#clock.sleep(this.#pause(failures), signal)
+      const pause = this.#pause(failures)
+      const drains = followed.draining.length > 0 && failures === 0
+      await this.#clock.sleep(
+        drains ? Math.min(pause, DRAINING_INTERVAL_MS) : pause,
+        AbortSignal.any([signal, followed.wake.signal]),
+      )
+      if (followed.wake.signal.aborted) followed.wake = new AbortController()
     }
     if (url !== undefined) this.#links.release(url, user)
   }
@@ -250,7 +263,16 @@ function isBrokerUrl(text: string): boolean {
 }
 
 /** Of what pods say of themselves, what status and scaling are made from. */
-const TOLD = ['schedulesHash', 'schedulesProblem', 'scheduleFileProblem', 'failing', 'held', 'tasks', 'draining']
+const TOLD = [
+  'schedulesHash',
+  'schedulesProblem',
+  'scheduleFileProblem',
+  'failing',
+  'held',
+  'leaseHolder',
+  'tasks',
+  'draining',
+]
 
 /** Equal for observations from which the same would follow: an offset that moves by milliseconds is none's business. */
 function fingerprint(observation: BrokerObservation | undefined): string {
@@ -258,7 +280,7 @@ function fingerprint(observation: BrokerObservation | undefined): string {
   const presence = observation.presence.map((entry) => ({
     ...entry,
     offsetSeconds: entry.offsetSeconds === null ? null : Math.round(entry.offsetSeconds * 10) / 10,
-    detail: TOLD.map((field) => entry.detail[field]),
+    detail: [...TOLD.map((field) => entry.detail[field]), tickPeriod(entry.detail.lastTickAt)],
   }))
   return JSON.stringify([[...observation.queues], observation.foreignInFlight, presence])
 }

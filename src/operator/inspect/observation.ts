@@ -33,3 +33,11 @@ export type BrokerObservation =
     }
   /** `message` is redacted and says what to do. */
   | { reachable: false; reason: Exclude<BrokerReason, 'Reachable'>; message: string }
+
+/** How often beat's last tick and next run are told anew: each time is a write to every TaskQueue that has a beat. */
+const TICK_TOLD_MS = 600_000
+
+/** Which of these periods an instant of a pod's detail lies in; undefined when it is none. */
+export function tickPeriod(instant: unknown): number | undefined {
+  return typeof instant === 'number' ? Math.floor(instant / TICK_TOLD_MS) : undefined
+}

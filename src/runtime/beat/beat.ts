@@ -58,6 +58,8 @@ export class Beat implements HealthSource {
   #lookedAt = -Infinity
   #learntAt = -Infinity
   #lastTurn: number
+  /** The broker's clock at the last turn that looked at what is due. */
+  #lastTickAt: number | null = null
   #problem: string | undefined
   #brokerProblem: string | undefined
   #skewProblem: string | undefined
@@ -117,7 +119,7 @@ export class Beat implements HealthSource {
       this.#problem && `the last good schedules are kept: ${this.#problem}`,
       this.#cursors.fileProblem,
       this.#skewProblem,
-      ...this.#scheduleProblems(),
+      ...[...this.#dispatcher.problems].slice(0, MOST_TOLD).map(([name, problem]) => `schedule ${name}: ${problem}`),
     ].filter((text) => text !== undefined)
     return { ok: true, message: [`${role}, ${source.schedules.length} schedules`, ...problems].join('; '), detail }
   }
@@ -127,13 +129,16 @@ export class Beat implements HealthSource {
     const { source } = this.#options
     return {
       lease: this.#leadership.standing,
+      leaseHolder: holderName(this.#leadership.leader),
+      lastTickAt: this.#lastTickAt,
+      nextRunAt: Number.isFinite(this.#dispatcher.nextAt) ? this.#dispatcher.nextAt : null,
       held: this.#held ?? null,
       schedules: source.schedules.length,
       paused: source.schedules.filter(({ name }) => this.#paused.has(name)).map(({ name }) => name),
       schedulesHash: source.hash,
       schedulesProblem: this.#problem ?? null,
       scheduleFileProblem: this.#cursors.fileProblem ?? null,
-      failing: this.#scheduleProblems(),
+      failing: Object.fromEntries([...this.#dispatcher.problems].slice(0, MOST_TOLD)),
       runs: this.#slots.runs,
       missed: this.#slots.missed,
       lastFiredAt: this.#slots.lastFiredAt,
@@ -154,6 +159,7 @@ export class Beat implements HealthSource {
     this.#stopped = true
     this.#timer?.cancel()
     await this.#turning
+    await this.#dispatcher.settle().catch(() => undefined)
     await this.#cursors.flush()
     await this.#leadership.release().catch(() => undefined)
     this.#options.log.info({ event: 'beat-stopped' }, 'stopped')
@@ -169,19 +175,15 @@ export class Beat implements HealthSource {
     return this.#options.clockLimit.onSkew === 'HoldBeat' ? this.#skewProblem : undefined
   }
 
-  /** What keeps single schedules from being fired, the first few by name. */
-  #scheduleProblems(): string[] {
-    const { problems } = this.#dispatcher
-    const told = [...problems].slice(0, MOST_TOLD).map(([name, problem]) => `schedule ${name}: ${problem}`)
-    return problems.size > told.length ? [...told, `and ${problems.size - told.length} schedules more`] : told
-  }
-
   #schedule(milliseconds: number): void {
     if (this.#stopped) return
     this.#timer = this.#options.clock.after(milliseconds, () => {
       this.#turning = this.#turn()
         .then(
-          () => this.#recovered(),
+          (looked) => {
+            // A turn that asked nothing shows nothing.
+            if (looked) this.#recovered()
+          },
           (error: unknown) => this.#trouble(error),
         )
         .finally(() => {
@@ -200,12 +202,16 @@ export class Beat implements HealthSource {
     return Math.max(0, Math.min(TURN_MS, Math.ceil(wait)))
   }
 
-  async #turn(): Promise<void> {
-    if (this.#lookIsDue) await this.#look()
-    if (this.#held !== undefined || !this.#leadership.fence || !this.#loaded) return
+  /** @returns whether it looked around */
+  async #turn(): Promise<boolean> {
+    const looks = this.#lookIsDue
+    if (looks) await this.#look()
+    if (this.#held !== undefined || !this.#leadership.fence || !this.#loaded) return looks
     if (!this.#dispatcher.known) await this.#dispatcher.learn(this.#options.source.schedules)
     // A burst longer than the time between looks is left for the next turn, which comes at once: the lease must be renewed.
     await this.#dispatcher.fire(this.#paused, () => this.#stopped || this.#lookIsDue)
+    this.#lastTickAt = this.brokerClock.now()
+    return looks
   }
 
   get #lookIsDue(): boolean {
@@ -214,12 +220,12 @@ export class Beat implements HealthSource {
 
   /** Looks at everything that may have changed outside: schedules, the broker's clock, the lease, what is paused. */
   async #look(): Promise<void> {
-    const { clock, log, store, name } = this.#options
-    this.#lookedAt = clock.monotonic()
+    const { log, store, name } = this.#options
     await this.#reload()
     this.brokerClock.correct(await store.time())
     this.#judgeClocks()
     if (this.#held !== undefined) {
+      this.#hasLooked()
       // Another beat, on a machine whose clock is right, may fire meanwhile.
       await this.#leadership.release()
       return
@@ -227,8 +233,11 @@ export class Beat implements HealthSource {
     const { gained, lost } = await this.#leadership.look()
     if (gained) this.#dispatcher.doubt()
     if (this.#leadership.standing === 'standby') await this.#standBy()
+    else await this.#dispatcher.forgetGone()
     this.#paused = await store.readPausedSchedules(name)
     if (gained) log.info({ event: 'beat-leader' }, 'this beat holds the lease and fires')
+    // From its end on: however long it takes, there is time to fire before the next.
+    this.#hasLooked()
     if (lost) log.warn({ event: 'beat-standby', leader: this.#leadership.leader }, 'the lease is lost; standing by')
   }
 
@@ -249,7 +258,8 @@ export class Beat implements HealthSource {
     const { source, log } = this.#options
     const { changed, problem } = await source.read()
     this.#problem = problem
-    if (problem === undefined) this.#loaded = true
+    // A file that is bad from the start costs the app's own schedules nothing.
+    if (problem === undefined || source.schedules.length > 0) this.#loaded = true
     if (!changed) return
     if (problem !== undefined) {
       log.error(
@@ -265,11 +275,20 @@ export class Beat implements HealthSource {
     )
   }
 
+  #hasLooked(): void {
+    this.#lookedAt = this.#options.clock.monotonic()
+  }
+
   async #standBy(): Promise<void> {
+    await this.#dispatcher.settle()
     const now = this.#options.clock.monotonic()
     if (this.#options.scheduleFile === undefined || now - this.#learntAt < STANDBY_LEARN_MS) return
     this.#learntAt = now
-    await this.#cursors.learn(this.brokerClock.now())
+    await this.#cursors.learn(this.brokerClock.now(), this.#names)
+  }
+
+  get #names(): ReadonlySet<string> {
+    return new Set(this.#options.source.schedules.map(({ name }) => name))
   }
 
   #trouble(error: unknown): void {
@@ -284,4 +303,9 @@ export class Beat implements HealthSource {
     this.#brokerProblem = undefined
     this.#options.log.info({ event: 'beat-recovered' }, 'the broker answers again')
   }
+}
+
+/** Of a holder `<host>:<process>:<id>`, the host, which in Kubernetes is the pod. */
+function holderName(holder: string): string | null {
+  return holder === '' ? null : (holder.split(':')[0] ?? holder)
 }

@@ -1,6 +1,6 @@
 // What a beat knows of its schedules' last slots: from the broker, whose word counts, and once more in the schedule file for the day
 // the broker has lost it. Moves nothing by itself: advance-cursor.lua does, and what it did is noted here.
-import type { Cursor, CursorAdvance, Store } from '../broker/store.ts'
+import type { Cursor, CursorAdvance, LeaseFence, Store } from '../broker/store.ts'
 import type { Clock } from '../clock.ts'
 import { asError } from '../errors.ts'
 import type { Logger } from '../log.ts'
@@ -17,8 +17,10 @@ export interface CursorsOptions {
 
 /** A file whose slot lies so far ahead was written by a clock that was wrong: believed, its schedule would be silent until then. */
 const AHEAD_MS = 86_400_000
-/** How long a date that has run is remembered once its schedule is gone: it may come back with the next edit, and must not run again. */
-const DATES_KEPT_MS = 30 * 86_400_000
+/** A date is remembered as long as any grace time could make it run again (a year), whether its schedule is there or not. */
+const DATES_KEPT_MS = 366 * 86_400_000
+/** One that is gone for shorter than this was left out by mistake, or of a file that was half written: its slots are still owed. */
+const FORGET_MS = 60_000
 /** The file is written at most so often, and for each cursor in it so much less: ten thousand are a megabyte, written in 11 s. */
 const SAVE_EVERY_MS = 1000
 const SAVE_EVERY_CURSOR_MS = 1
@@ -27,6 +29,8 @@ export class Cursors {
   readonly #options: CursorsOptions
   #broker = new Map<string, Cursor>()
   #file = new Map<string, Cursor>()
+  /** By the monotonic clock, since when schedules that are known of have been gone. */
+  readonly #goneSince = new Map<string, number>()
   #fileProblem: string | undefined
   #unsaved = false
   #saving: Promise<void> | undefined
@@ -58,46 +62,60 @@ export class Cursors {
 
   /**
    * Reads the broker's, and takes over into the file what it didn't know: another beat has fired meanwhile, or this one before it was
-   * killed.
+   * killed. What only the file knows is believed where the broker has nothing of this beat at all, since it was emptied; else its
+   * schedule was gone for a while, and owes nothing for that.
    * @param now the broker's clock
    */
-  async learn(now: number): Promise<void> {
-    const { store, name, log } = this.#options
+  async learn(now: number, schedules: ReadonlySet<string>): Promise<void> {
+    const { store, name } = this.#options
     this.#broker = await store.readCursors(name)
     for (const [schedule, cursor] of this.#broker) {
       const kept = this.#file.get(schedule)
-      if (kept && kept.slot >= cursor.slot) continue
+      if (kept && kept.slot >= cursor.slot && !this.#isFarAhead(schedule, kept, now)) continue
       this.#file.set(schedule, cursor)
       this.#unsaved = true
     }
-    for (const [schedule, { slot }] of this.#file) {
-      if (this.#broker.has(schedule) || slot <= now + AHEAD_MS) continue
+    for (const [schedule, kept] of this.#file) {
+      if (this.#broker.has(schedule)) continue
+      const stale = this.#broker.size > 0 && !isDate(kept) && schedules.has(schedule)
+      if (!this.#isFarAhead(schedule, kept, now) && !stale) continue
       this.#file.delete(schedule)
       this.#unsaved = true
-      log.error(
-        { event: 'schedule-file-ahead', schedule, scheduled_for: new Date(slot).toISOString() },
-        `the schedule file says that ${schedule} ran ${Math.round((slot - now) / 1000)} s ahead of the broker's clock, which nothing else knows of: it is not believed`,
-      )
     }
   }
 
+  /** Whether the file has it from a clock that was wrong, which is told. */
+  #isFarAhead(schedule: string, { slot }: Cursor, now: number): boolean {
+    if (slot <= now + AHEAD_MS) return false
+    this.#options.log.error(
+      { event: 'schedule-file-ahead', schedule, scheduled_for: new Date(slot).toISOString() },
+      `the schedule file says that ${schedule} ran ${Math.round((slot - now) / 1000)} s ahead of the broker's clock, which nothing else knows of: it is not believed`,
+    )
+    return true
+  }
+
   /**
-   * Forgets the cursors of schedules that are gone: one that comes back later owes nothing for the time between. For the beat that
-   * fires only: another may have other schedules.
+   * Forgets the cursors of schedules that have been gone for a minute: one that comes back later owes nothing for the time between. For
+   * the beat that fires only: another may have other schedules, and has no lease to show.
    */
-  async forget(schedules: ReadonlySet<string>, now: number): Promise<void> {
-    const { store, name } = this.#options
-    const gone = (cursors: ReadonlyMap<string, Cursor>): string[] =>
-      [...cursors].flatMap(([schedule, { slot, fingerprint }]) => {
-        const date = fingerprint.startsWith('at ') && slot + DATES_KEPT_MS > now
-        return schedules.has(schedule) || date ? [] : [schedule]
-      })
-    const lost = gone(this.#broker)
-    await store.removeCursors(name, lost)
-    for (const schedule of lost) this.#broker.delete(schedule)
-    for (const schedule of gone(this.#file)) {
-      this.#file.delete(schedule)
-      this.#unsaved = true
+  async forget(schedules: ReadonlySet<string>, lease: LeaseFence, now: number): Promise<void> {
+    const { store, name, clock } = this.#options
+    const at = clock.monotonic()
+    const known = new Set([...this.#broker.keys(), ...this.#file.keys()])
+    for (const schedule of this.#goneSince.keys()) if (schedules.has(schedule)) this.#goneSince.delete(schedule)
+    const lost: string[] = []
+    for (const schedule of known) {
+      const cursor = this.#broker.get(schedule) ?? this.#file.get(schedule)
+      if (schedules.has(schedule) || (cursor && isDate(cursor) && cursor.slot + DATES_KEPT_MS > now)) continue
+      const since = this.#goneSince.get(schedule) ?? at
+      this.#goneSince.set(schedule, since)
+      if (at - since >= FORGET_MS) lost.push(schedule)
+    }
+    if (lost.length === 0 || !(await store.removeCursors(name, lease, lost))) return
+    for (const schedule of lost) {
+      this.#goneSince.delete(schedule)
+      this.#broker.delete(schedule)
+      this.#unsaved = this.#file.delete(schedule) || this.#unsaved
     }
   }
 
@@ -151,4 +169,8 @@ export class Cursors {
       this.#fileProblem = asError(error).message
     }
   }
+}
+
+function isDate({ fingerprint }: Cursor): boolean {
+  return fingerprint.startsWith('at ')
 }

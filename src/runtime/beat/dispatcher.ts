@@ -5,7 +5,7 @@ import type { BrokerClock } from '../broker/broker-clock.ts'
 import type { CursorAdvance, Store } from '../broker/store.ts'
 import type { Publication } from '../broker/transport.ts'
 import type { Clock } from '../clock.ts'
-import { BrokerError, asError } from '../errors.ts'
+import { BrokerError, TaskQueueError, asError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { uuid5 } from '../protocol/uuid.ts'
 import type { Schedule } from '../triggers/schedule.ts'
@@ -58,6 +58,10 @@ export class Dispatcher {
   readonly #due = new DueOrder()
   readonly #problems = new Map<string, string>()
   readonly #unanswered = new Map<string, Step>()
+  /** Schedules whose cursor was another than known when it was last to be moved. */
+  readonly #suspect = new Set<string>()
+  /** The cursors are to be read again once this turn is over. */
+  #overtaken = false
   #schedules: ReadonlyMap<string, Schedule> = new Map()
   #known = false
   #breathed = -Infinity
@@ -91,26 +95,40 @@ export class Dispatcher {
     const { cursors, brokerClock } = this.#deps
     this.#schedules = new Map(schedules.map((schedule) => [schedule.name, schedule]))
     const names = new Set(this.#schedules.keys())
-    const now = brokerClock.now()
-    await cursors.learn(now)
+    await cursors.learn(brokerClock.now(), names)
     this.#account()
-    await cursors.forget(names, now)
-    for (const name of this.#problems.keys()) if (!names.has(name)) this.#problems.delete(name)
+    for (const kept of [this.#problems, this.#suspect])
+      for (const name of kept.keys()) if (!names.has(name)) kept.delete(name)
     this.#due.reset(names)
     this.#known = true
   }
 
+  /** Finds out about steps whose reply was lost, when this beat doesn't go on. @throws BrokerError */
+  async settle(): Promise<void> {
+    if (this.#unanswered.size === 0) return
+    await this.#deps.cursors.learn(this.#deps.brokerClock.now(), new Set(this.#schedules.keys()))
+    this.#account()
+  }
+
+  /** Forgets what is left of schedules that are gone. @throws BrokerError */
+  async forgetGone(): Promise<void> {
+    const { cursors, leadership, brokerClock } = this.#deps
+    if (leadership.fence && this.#known)
+      await cursors.forget(new Set(this.#schedules.keys()), leadership.fence, brokerClock.now())
+  }
+
   /**
    * Fires what is due.
-   * @param enough asked between steps: a burst is left for later then
+   * @param enough asked after the first few and between steps: a burst is left for later then
    * @throws BrokerError when the broker is away; what one schedule alone runs into is in `problems`
    */
   async fire(paused: ReadonlySet<string>, enough: () => boolean): Promise<void> {
     let lost: BrokerError | undefined
-    while (this.#known && lost === undefined && !enough()) {
+    // The first are begun in any case: however slow the broker is, each turn gets somewhere.
+    for (let first = true; this.#known && lost === undefined && (first || !enough()); first = false) {
       const now = this.#deps.brokerClock.now()
       const following: Promise<void>[] = []
-      while (following.length < AT_ONCE && !enough()) {
+      while (following.length < AT_ONCE && (first || !enough())) {
         const name = this.#due.take(now)
         if (name === undefined) break
         const one = this.#follow(name, now, paused.has(name), enough)
@@ -120,10 +138,10 @@ export class Dispatcher {
       if (following.length === 0) break
       await Promise.all(following)
     }
-    if (lost === undefined) return
     // What was not followed is found again by what the broker says.
-    this.#known = false
-    throw lost
+    if (lost !== undefined || this.#overtaken) this.#known = false
+    this.#overtaken = false
+    if (lost !== undefined) throw lost
   }
 
   async #breathe(): Promise<void> {
@@ -141,13 +159,17 @@ export class Dispatcher {
     let from = plan.from
     for (const [i, move] of plan.moves.entries()) {
       if (i > 0 && enough()) {
-        this.#due.add(name, now)
+        this.#due.add(name, now + 1)
         return
       }
       if (!(await this.#step(schedule, from, move))) return
       from = move.to
     }
-    this.#due.add(name, plan.next ?? Infinity)
+    this.#suspect.delete(name)
+    // One that lies in the future is looked at when that is over, though its next slot is later.
+    const over = plan.aheadMs > 0 ? now + plan.aheadMs : Infinity
+    // What is left of a long downtime comes after what else is due now.
+    this.#due.add(name, Math.max(now + 1, Math.min(plan.next ?? Infinity, over)))
     this.#judge(name, plan.aheadMs > AHEAD_MS ? now + plan.aheadMs : undefined)
   }
 
@@ -197,9 +219,22 @@ export class Dispatcher {
     if (outcome === 'fenced') leadership.fenced()
     // This machine's clock was set while nobody looked.
     if (outcome === 'early') this.#deps.onEarly()
+    if (outcome === 'stale') return this.#stale(schedule.name)
     if (outcome !== 'advanced') return this.#stop()
     this.#done(step)
     return true
+  }
+
+  /** Someone else moved the cursor, or it is not what we took it for. The others go on: their own cursors protect them. */
+  #stale(name: string): false {
+    if (this.#suspect.delete(name)) {
+      const problem = 'its cursor in the broker is not what was read a moment ago, and only this beat may move it'
+      this.#failed(name, new TaskQueueError('CursorMoved', problem))
+    } else {
+      this.#suspect.add(name)
+      this.#overtaken = true
+    }
+    return false
   }
 
   #stop(): false {

@@ -29,6 +29,8 @@ export interface KnownCursors {
   readonly file: Cursor | undefined
 }
 
+/** Missed slots of one move that are told by name. */
+const MISSED_LISTED = 100
 const NOTHING_MISSED = { missed: 0, missedSlots: [] } as const
 
 /**
@@ -49,9 +51,11 @@ export function planSchedule(schedule: Schedule, known: KnownCursors, now: numbe
     return { from, moves, next, aheadMs }
   }
   // The first move takes what was missed along.
-  const passed = { missed: due.missedCount, missedSlots: due.missed }
+  const passed = { missed: due.missedCount, missedSlots: due.missed.slice(-MISSED_LISTED) }
   const moves: Move[] = due.run.map((slot, i) => ({ to: slot, run: true, ...(i === 0 ? passed : NOTHING_MISSED) }))
   if (moves.length === 0 && due.last !== undefined) moves.push({ to: due.last, run: false, ...passed })
+  // Only the file knows it: the broker learns it again, so that it is seen to be no new one.
+  if (moves.length === 0 && from === null && aheadMs === 0) moves.push({ to: cursor, run: false, ...NOTHING_MISSED })
   return { from, moves, next, aheadMs }
 }
 

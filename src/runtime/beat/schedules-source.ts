@@ -55,7 +55,8 @@ export class SchedulesSource {
       if (hash === this.#seen) return { changed: false, problem: this.#problem }
       this.#seen = hash
       const schedules = [...this.#own, ...parseSchedulesFile(bytes.toString('utf8'))]
-      const twice = schedules.find((one, i) => schedules.findIndex(({ name }) => name === one.name) !== i)
+      const names = new Set<string>()
+      const twice = schedules.find(({ name }) => names.size === names.add(name).size)
       if (twice) throw new UsageError('ScheduleInvalid', `the schedule ${twice.name} is in the app and in the file`)
       this.#schedules = schedules
       this.#hash = hash

@@ -130,7 +130,8 @@ export interface Store {
   readCursors(beat: string): Promise<Map<string, Cursor>>
   /** One atomic step: checks the token, compares the cursor, moves it and publishes. Repeating it publishes nothing. */
   advanceCursor(beat: string, lease: LeaseFence, advance: CursorAdvance): Promise<AdvanceOutcome>
-  removeCursors(beat: string, schedules: readonly string[]): Promise<void>
+  /** Forgets cursors, while the lease is held: false when it isn't any more, and nothing is done then. */
+  removeCursors(beat: string, lease: LeaseFence, schedules: readonly string[]): Promise<boolean>
   /** The newest slots of each schedule that were missed, the oldest first. */
   readMissedSlots(beat: string): Promise<ReadonlyMap<string, readonly number[]>>
   /** The schedules of a beat that somebody has paused. */

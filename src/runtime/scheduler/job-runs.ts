@@ -31,7 +31,12 @@ export interface SchedulerEvents {
   /** A run has thrown. */
   error: [JobEvent & { readonly error: Error }]
   /** A slot was not run: too late, or its function is gone. */
-  missed: [JobEvent & { readonly reason: string }]
+  missed: [
+    JobEvent & {
+      readonly reason: string
+      /** Slots that it stands for: of very many not each has its own. */ readonly count: number
+    },
+  ]
   /** A slot was not run since as many runs as may be were under way. */
   maxInstances: [JobEvent]
 }
@@ -140,14 +145,14 @@ export class JobRuns {
     }
   }
 
-  /** Tells of a slot that is not run. */
-  miss(jobId: string, slot: number, reason: string): void {
+  /** Tells of a slot that is not run, or of `count` slots of which it is the last. */
+  miss(jobId: string, slot: number, reason: string, count = 1): void {
     const scheduledFor = new Date(slot)
     this.#deps.log.warn(
-      { event: 'job-missed', job: jobId, scheduled_for: scheduledFor.toISOString(), reason },
+      { event: 'job-missed', job: jobId, scheduled_for: scheduledFor.toISOString(), reason, missed_count: count },
       `JOB_MISSED: ${jobId}: ${reason}`,
     )
-    this.#tell('missed', { jobId, scheduledFor, reason })
+    this.#tell('missed', { jobId, scheduledFor, reason, count })
   }
 
   tooMany(jobId: string, slot: number): void {

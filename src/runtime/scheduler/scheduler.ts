@@ -7,7 +7,7 @@ import { systemClock, type Clock, type Timer } from '../clock.ts'
 import { UsageError, asError } from '../errors.ts'
 import { createLog, type Logger } from '../log.ts'
 import { uuid4 } from '../protocol/uuid.ts'
-import { dueSlots } from '../triggers/misfire.ts'
+import { dueSlots, type DueSlots } from '../triggers/misfire.ts'
 import type { ClaimTerms, JobChange, JobRecord, JobStore, RunRecord } from './job-store.ts'
 import { JobRuns, LEASE_MS, type JobFunction, type SchedulerEvents } from './job-runs.ts'
 import { MemoryJobStore } from './memory-store.ts'
@@ -189,8 +189,14 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
   }
 
   async #openStore(): Promise<void> {
-    await this.#store.open()
-    await this.#measure()
+    try {
+      await this.#store.open()
+      await this.#measure()
+    } catch (error) {
+      // What was half opened would hold the process.
+      await this.#store.close().catch(() => undefined)
+      throw error
+    }
   }
 
   async #measure(): Promise<void> {
@@ -315,12 +321,20 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
     const ours = await this.#store.claim(job.id, expected, next, runs, { ...termsAt(now), maxInstances })
     // Another process has it; what it did is seen at the next look.
     if (ours === undefined) return now + LOOK_MS
+    this.#tellSkipped(job.id, due)
     for (const slot of due.missed) this.#runs.miss(job.id, slot, `it came due ${Math.round((now - slot) / 1000)} s ago`)
     runs.forEach((run, i) => {
       if (i < ours) this.#runs.begin(job, run, this.#functions.get(job.fn))
       else this.#runs.tooMany(job.id, run.slot)
     })
     return next
+  }
+
+  /** Of more missed slots than can be told one by one. */
+  #tellSkipped(jobId: string, { missed, missedCount, last }: DueSlots): void {
+    const count = missedCount - missed.length
+    if (count > 0 && last !== undefined)
+      this.#runs.miss(jobId, last, `it and the ${count - 1} slots before it came due long ago`, count)
   }
 
   /** A run whose process was lost: by the misfire rule, and never without a word. */

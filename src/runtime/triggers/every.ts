@@ -20,6 +20,7 @@ export function parseEvery(seconds: number): Trigger {
   }
   return {
     next: (after) => (Math.floor(after / period) + 1) * period,
+    periodMs: period,
     fingerprint: `every ${period}`,
   }
 }

@@ -1,11 +1,12 @@
 // Which slots of a schedule are run now and which were missed. Pure: the caller says what time it is.
 import type { Schedule } from './schedule.ts'
+import type { Trigger } from './trigger.ts'
 
 /** What to do about the slots that are due. */
 export interface DueSlots {
   /** To be run, the oldest first. */
   readonly run: readonly number[]
-  /** Passed over; at most MISSED_LISTED of the newest, while `missedCount` counts all. */
+  /** Passed over; of very many the newest, while `missedCount` counts all. */
   readonly missed: readonly number[]
   readonly missedCount: number
   /** Where the cursor goes: the last slot that was looked at. Undefined when none is due. */
@@ -16,8 +17,6 @@ export interface DueSlots {
   readonly more: boolean
 }
 
-export const MISSED_LISTED = 100
-
 /** With catchUp None a slot may still be this late: a beat takes over from another within 10 s. */
 export const TAKEOVER_MS = 10_000
 
@@ -25,8 +24,8 @@ export const TAKEOVER_MS = 10_000
 export const MOST_WALKED = 500
 /** The most slots to be run in one call, so that a long burst lets others in between. */
 export const MOST_RUN = 100
-/** More slots than this that can't be run any more are counted by the pace of those before them, not one by one. */
-const MOST_COUNTED = 100_000
+/** Slots that are looked at again after a jump, so that the newest of those missed are known. */
+const LISTED_AFTER_JUMP = 100
 
 type Followed = Pick<Schedule, 'trigger' | 'catchUp' | 'misfireGraceSeconds'> & Partial<Pick<Schedule, 'jitterMs'>>
 
@@ -55,22 +54,27 @@ export function dueSlots(schedule: Followed, cursor: number, now: number): DueSl
   }
   // Those that are not late come after those that are.
   const superseded = catchUp === 'All' ? [] : run.splice(0, run.length - 1)
-  return { run, ...listed([...missed, ...superseded]), last, next, more: false }
+  return { run, ...missing([...missed, ...superseded]), last, next, more: false }
 
   function unfinished(): DueSlots {
-    const stood = last as number
-    if (catchUp === 'All' && run.length > 0) return { run, ...listed(missed), last: stood, next, more: true }
+    if (catchUp === 'All' && run.length > 0) return { run, ...missing(missed), last, next, more: true }
     // Of these none is run any more: each is too late, or a later one is due.
-    const gone = listed([...missed, ...run])
-    const pace = (stood - cursor) / walked
-    const resume = Math.floor((catchUp === 'All' ? oldestRun : now) - MISSED_LISTED * pace)
-    const skipped = Math.floor((resume - stood) / pace)
-    if (skipped <= MOST_COUNTED) return { run: [], ...gone, last: stood, next, more: true }
-    const after = trigger.next(resume)
-    return { run: [], ...gone, missedCount: gone.missedCount + skipped, last: resume, next: after, more: true }
+    const gone = missing([...missed, ...run])
+    const stood = last as number
+    const skipped = jumpOver(trigger, stood, catchUp === 'All' ? oldestRun : now)
+    if (skipped === 0) return { run: [], ...gone, last: stood, next, more: true }
+    const resume = stood + skipped * (trigger.periodMs ?? 0)
+    const missedCount = gone.missedCount + skipped
+    return { run: [], missed: gone.missed, missedCount, last: resume, next: trigger.next(resume), more: true }
   }
 }
 
-function listed(missed: readonly number[]): Pick<DueSlots, 'missed' | 'missedCount'> {
-  return { missed: missed.slice(-MISSED_LISTED), missedCount: missed.length }
+/** How many slots after one needn't be looked at, since all before `until` are missed: where they lie evenly they can be counted. */
+function jumpOver({ periodMs }: Trigger, slot: number, until: number): number {
+  if (periodMs === undefined) return 0
+  return Math.max(0, Math.floor((until - slot) / periodMs) - LISTED_AFTER_JUMP)
+}
+
+function missing(missed: readonly number[]): Pick<DueSlots, 'missed' | 'missedCount'> {
+  return { missed, missedCount: missed.length }
 }

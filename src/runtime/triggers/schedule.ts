@@ -31,8 +31,11 @@ export interface Schedule {
 
 export const DEFAULT_MISFIRE_GRACE_SECONDS = 300
 const MOST_JITTER_SECONDS = 86_400
-/** Slots whose distance is compared with the jitter: enough for the times of a day. */
-const SLOTS_COMPARED = 12
+/** A leap year begins, so that each date comes. */
+const GAPS_FROM = Date.UTC(2028, 0, 1) - 1
+/** Enough for the times of a day, whatever they are. */
+const GAPS_COMPARED = 100
+const GAPS_KEPT = 1000
 
 const FIELDS = new Set([
   'name',
@@ -127,12 +130,11 @@ function readTrigger(source: Record<string, unknown>, defaultZone: string): Trig
 }
 
 /** In milliseconds. A slot that came due after the next one would be missed, though beat runs. */
-function readJitter(source: Record<string, unknown>, trigger: Trigger): number {
+function readJitter(source: Record<string, unknown>, { periodMs }: Trigger): number {
   const jitterMs = Math.floor((numberIn(source, 'jitterSeconds', 0, MOST_JITTER_SECONDS) ?? 0) * 1000)
-  // Between the slots of five fields there is a minute at least.
   const { cron } = source
-  if (typeof cron === 'string' && cron.trim().split(/\s+/).length === 5 && jitterMs <= 60_000) return jitterMs
-  const gapMs = jitterMs === 0 ? Infinity : smallestGap(trigger)
+  if (jitterMs === 0) return 0
+  const gapMs = typeof cron === 'string' ? smallestGap(cron) : (periodMs ?? Infinity)
   if (jitterMs > gapMs)
     throw new UsageError(
       'ScheduleInvalid',
@@ -141,15 +143,27 @@ function readJitter(source: Record<string, unknown>, trigger: Trigger): number {
   return jitterMs
 }
 
-/** Between the next few slots, in milliseconds; infinite for a date. */
-function smallestGap(trigger: Trigger): number {
+/** Of cron lines that were asked about: ten thousand schedules have a few different ones, as a rule. */
+const knownGaps = new Map<string, number>()
+
+/**
+ * Between the slots of a cron line, in milliseconds, on the clock of a zone whose days are equally long, and always from the same
+ * instant: whether a schedule is valid must not follow from the day on which it is read. The hour that daylight saving takes away
+ * delays a slot until the one before it has run.
+ */
+function smallestGap(cron: string): number {
+  const known = knownGaps.get(cron)
+  if (known !== undefined) return known
+  const trigger = parseCron(cron, 'UTC')
   let gap = Infinity
-  let slot = trigger.next(Date.now())
-  for (let i = 0; i < SLOTS_COMPARED && slot !== undefined; i++) {
+  let slot = trigger.next(GAPS_FROM)
+  for (let i = 0; i < GAPS_COMPARED && slot !== undefined; i++) {
     const next = trigger.next(slot)
     if (next !== undefined) gap = Math.min(gap, next - slot)
     slot = next
   }
+  if (knownGaps.size >= GAPS_KEPT) knownGaps.clear()
+  knownGaps.set(cron, gap)
   return gap
 }
 

@@ -6,6 +6,8 @@ export interface Trigger {
   next(after: number): number | undefined
   /** The only slot of a trigger that is a date: one that has just passed when it is first seen is still owed. */
   readonly date?: number
+  /** Milliseconds between its slots, where these are always as many. */
+  readonly periodMs?: number
   /** The same trigger always has the same text; an edited one has another. */
   readonly fingerprint: string
 }

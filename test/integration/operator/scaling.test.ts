@@ -38,8 +38,6 @@ const replicasOf = async (name: string): Promise<number | undefined> =>
 
 /** The kubelet's part: a worker runs as this pod, which is ready. */
 async function runAs({ metadata: { name, uid = '' } }: LivePod, taskQueue: string): Promise<Process> {
-  const env = { TASKQUEUE_NAMESPACE: 'demo', TASKQUEUE_NAME: taskQueue, TASKQUEUE_POD_UID: uid }
-  const worker = await startWorker(redis.url, { queues: 'default', concurrency: 1, env, args: ['--hostname', name] })
   const status = {
     phase: 'Running',
     conditions: [{ type: 'Ready', status: 'True' }],
@@ -51,7 +49,8 @@ async function runAs({ metadata: { name, uid = '' } }: LivePod, taskQueue: strin
     body: { status },
     contentType: 'application/merge-patch+json',
   })
-  return worker
+  const env = { TASKQUEUE_NAMESPACE: 'demo', TASKQUEUE_NAME: taskQueue, TASKQUEUE_POD_UID: uid }
+  return startWorker(redis.url, { queues: 'default', concurrency: 1, env, args: ['--hostname', name] })
 }
 
 describe('a pool that shrinks by backlog', () => {
@@ -64,7 +63,7 @@ describe('a pool that shrinks by backlog', () => {
       spec: nodeSpec(redis.url, { workers: [{ name: 'default', queues: ['default'], autoscale }] }),
     })
     try {
-      for (let i = 0; i < 4; i++) await app.send('test.note', [ledger, `first-${i}`, 10_000], { queue: 'default' })
+      for (let i = 0; i < 4; i++) await app.send('test.note', [ledger, `first-${i}`, 15_000], { queue: 'default' })
       await until('there are four pods', async () => (await podsOf('shrinks')).length === 4, 40)
       const first = await podsOf('shrinks')
       const workers = new Map<string, Process>()

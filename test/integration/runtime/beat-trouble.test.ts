@@ -40,9 +40,6 @@ async function slots(queue: string): Promise<number[]> {
 const remember = (name: string, slot: number, fingerprint: string): Promise<number> =>
   redis.client.hset('taskqueue:cursors:test', name, `${slot} 0 0 0 ${fingerprint}`)
 
-const cursor = async (name: string): Promise<number> =>
-  Number((await redis.client.hget('taskqueue:cursors:test', name))?.split(' ')[0])
-
 interface Row {
   readonly name: string
   readonly runs: number
@@ -56,9 +53,6 @@ async function listed(name: string): Promise<Row> {
   return (JSON.parse(stdout) as Row[]).find((row) => row.name === name) ?? expect.fail(stdout)
 }
 
-/** How often the lease has changed hands. */
-const token = (): Promise<string | null> => redis.client.get('taskqueue:lease:beat:test:token')
-
 const readyz = async (one: Process): Promise<string> => (await one.health('/readyz')).body
 
 describe('a beat that was down for long', () => {
@@ -67,19 +61,25 @@ describe('a beat that was down for long', () => {
     const names = Array.from({ length: many }, (_, i) => `s${i}`)
     await write(
       ...names.map((name) => `name: ${name}, task: t, cron: "* * * * *", timeZone: Europe/Berlin, queue: q`),
-      'name: tick, task: t, everySeconds: 1, queue: ticks, catchUp: All',
+      'name: tick, task: t, everySeconds: 1, queue: ticks, catchUp: None, misfireGraceSeconds: 3',
     )
     const stood = Math.floor(Date.now() / 60_000) * 60_000 - days * 86_400_000
     for (const name of names) await remember(name, stood, 'cron * * * * * Europe/Berlin')
-    beat()
+    const one = beat()
+    // Not filled in afterwards: a slot that is late by more than 3 s is not run.
+    const meanwhile = await until('others fire while it catches up', async () => {
+      const ticks = await slots('ticks')
+      return ticks.length >= 2 && (await redis.client.llen('q')) < many ? ticks : undefined
+    })
+    expect(new Set(meanwhile).size).toBe(meanwhile.length)
     await until('all have caught up', async () => (await redis.client.llen('q')) >= many, 90)
-    const ticks = await slots('ticks')
-    expect(ticks.length).toBeGreaterThanOrEqual(2)
-    expect(ticks).toEqual(ticks.map((_, i) => (ticks[0] ?? NaN) + i * 1000))
-    expect(await token()).toBe('1')
+    one.signal('SIGTERM')
+    await one.exit()
+    // The lease has never been lost.
+    expect(one.lines().filter(({ event }) => event === 'beat-leader' || event === 'beat-standby')).toHaveLength(1)
     for (const name of ['s0', `s${many - 1}`]) {
-      const { runs, missed } = await listed(name)
-      expect(runs + missed).toBe(((await cursor(name)) - stood) / 60_000)
+      const [slot, , runs, missed] = (await redis.client.hget('taskqueue:cursors:test', name))?.split(' ') ?? []
+      expect(Number(runs) + Number(missed)).toBe((Number(slot) - stood) / 60_000)
     }
   })
 
@@ -91,15 +91,23 @@ describe('a beat that was down for long', () => {
     )
     const stood = Math.floor(Date.now() / 1000 - owed) * 1000
     await remember('all', stood, 'every 1000')
-    beat()
+    const one = beat()
+    const during = await until('the other goes on meanwhile', async () => {
+      const others = await slots('none')
+      return others.length >= 2 && (await redis.client.llen('all')) < owed ? others : undefined
+    })
     await until('what is owed has run', async () => (await redis.client.llen('all')) > owed, 60)
     const found = await slots('all')
     expect(found).toEqual(found.map((_, i) => stood + (i + 1) * 1000))
-    const enough = (await slots('none')).length + 2
-    await until('the other goes on', async () => (await slots('none')).length >= enough)
+    one.signal('SIGTERM')
+    await one.exit()
+    // What was not run, on a machine that stood still for a while, is told.
+    const missed = one.lines().flatMap((line) => (line['event'] === 'job-missed' ? [line['scheduled_for']] : []))
+    const [first = NaN] = during
     const others = await slots('none')
-    expect(others).toEqual(others.map((_, i) => (others[0] ?? NaN) + i * 1000))
-    expect(await token()).toBe('1')
+    for (let slot = first; slot <= (others.at(-1) ?? NaN); slot += 1000)
+      expect(others.includes(slot) || missed.includes(new Date(slot).toISOString())).toBe(true)
+    expect(one.lines().filter(({ event }) => event === 'beat-leader' || event === 'beat-standby')).toHaveLength(1)
   })
 })
 
@@ -160,8 +168,12 @@ describe('a schedule', () => {
 })
 
 describe('the schedule file', () => {
-  const daily = 'name: daily, task: t, cron: "0 3 * * *", queue: q, misfireGraceSeconds: 86400'
-  const yesterday = Math.floor(Date.now() / 86_400_000) * 86_400_000 + 3 * 3_600_000 - 86_400_000
+  // Twelve hours from now, so that its slot doesn't come while the test runs.
+  const hour = (new Date().getUTCHours() + 12) % 24
+  const daily = `name: daily, task: t, cron: "0 ${hour} * * *", queue: q, misfireGraceSeconds: 86400`
+  const today = Math.floor(Date.now() / 86_400_000) * 86_400_000 + hour * 3_600_000
+  const last = today > Date.now() ? today - 86_400_000 : today
+  const fingerprint = `cron 0 ${hour} * * * UTC`
   const kept = (name: string) => async (): Promise<number | undefined> => {
     const file = JSON.parse(await readFile(join(folder, 'beat.json'), 'utf8')) as {
       cursors: Record<string, { slot: number }>
@@ -172,10 +184,9 @@ describe('the schedule file', () => {
   it("takes over what the broker knows, so that a take-over or a kill before it was written doesn't run the day again", async () => {
     await write(daily)
     // The last one was fired by a beat on another volume; the files of these two know the one before.
-    const last = yesterday + 86_400_000 <= Date.now() ? yesterday + 86_400_000 : yesterday
-    await remember('daily', last, 'cron 0 3 * * * UTC')
+    await remember('daily', last, fingerprint)
     const file = join(folder, 'beat.json')
-    const before = { slot: last - 86_400_000, firedAt: null, runs: 1, missed: 0, fingerprint: 'cron 0 3 * * * UTC' }
+    const before = { slot: last - 86_400_000, firedAt: null, runs: 1, missed: 0, fingerprint }
     for (const one of [file, `${file}.two`])
       await writeFile(one, JSON.stringify({ version: 1, cursors: { daily: before } }))
     const one = beat('--schedule-file', file)
@@ -234,5 +245,61 @@ describe('the schedule file', () => {
     expect(await readyz(one)).toMatch(/schedule silent: its last slot, \S+Z, lies ahead/)
     expect(await slots('silent')).toEqual([])
     expect(Date.parse((await listed('silent')).nextRun ?? '')).toBeGreaterThan(ahead)
+  })
+
+  it('is not believed about a schedule that was gone while the broker went on, nor against what the broker says itself', async () => {
+    const file = join(folder, 'beat.json')
+    const now = Math.floor(Date.now() / 1000) * 1000
+    const old = { firedAt: null, runs: 1, missed: 0, fingerprint: 'every 1000' }
+    const cursors = { back: { ...old, slot: now - 600_000 }, tick: { ...old, slot: now + 365 * 86_400_000 } }
+    await writeFile(file, JSON.stringify({ version: 1, cursors }))
+    await remember('tick', now, 'every 1000')
+    await write(
+      'name: tick, task: t, everySeconds: 1, queue: ticks',
+      'name: back, task: t, everySeconds: 1, queue: back, catchUp: All, misfireGraceSeconds: 3600',
+    )
+    const one = beat('--schedule-file', file)
+    expect(await one.event('schedule-file-ahead')).toMatchObject({ schedule: 'tick' })
+    await until('both fire', async () => (await slots('ticks')).length >= 2 && (await slots('back')).length >= 2)
+    expect((await slots('back'))[0]).toBeGreaterThan(now)
+  })
+})
+
+describe('a broker that refuses writes for a while', () => {
+  it('is told once and not by each schedule, and each slot is published once in the end', async () => {
+    await write(
+      ...Array.from({ length: 20 }, (_, i) => `name: s${i}, task: t, everySeconds: 1, queue: s${i}, catchUp: All`),
+    )
+    const one = beat()
+    await until('it fires', async () => (await slots('s0')).length >= 2)
+    await redis.client.config('SET', 'min-replicas-to-write', '1')
+    expect(await one.event('beat-trouble')).toMatchObject({ error: { code: 'BrokerNotWritable' } })
+    await until('it is unready', async () => (await one.health('/readyz')).status === 503)
+    const stood = Date.now()
+    await until('some slots have passed', () => Date.now() > stood + 3000)
+    await redis.client.config('SET', 'min-replicas-to-write', '0')
+    const enough = (await slots('s0')).length + 5
+    await until('it goes on', async () => (await slots('s0')).length >= enough)
+    await one.event('beat-recovered')
+    const found = await slots('s0')
+    expect(found).toEqual(found.map((_, i) => (found[0] ?? NaN) + i * 1000))
+    const count = (event: string): number => one.lines().filter((line) => line['event'] === event).length
+    expect([count('beat-trouble'), count('beat-recovered'), count('schedule-failed')]).toEqual([1, 1, 0])
+  })
+
+  it('of cursors only, publishes nothing that it could not take note of', async () => {
+    await redis.client.acl('SETUSER', 'beat', 'on', '>x', '~*', '&*', '+@all', '-hset')
+    await write('name: tick, task: t, everySeconds: 1, queue: ticks')
+    const url = redis.url.replace('redis://', 'redis://beat:x@')
+    const one = launch(['beat', '--schedules', schedules, '--name', 'test'], { TASKQUEUE_BROKER_URL: url })
+    expect(await one.event('schedule-failed')).toMatchObject({ schedule: 'tick' })
+    await remember('tick', Math.floor(Date.now() / 1000) * 1000, 'every 1000')
+    const stood = Date.now()
+    await until('some slots have passed', () => Date.now() > stood + 3000)
+    expect(await slots('ticks')).toEqual([])
+    await redis.client.acl('SETUSER', 'beat', '+hset')
+    await until('it fires', async () => (await slots('ticks')).length >= 2)
+    const found = await slots('ticks')
+    expect(new Set(found).size).toBe(found.length)
   })
 })

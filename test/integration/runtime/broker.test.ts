@@ -197,7 +197,9 @@ describe('leases', () => {
       ])
       const ahead = { ...advance, from: 2000, to: (await store.time()).brokerMs + 5000 }
       expect(await store.advanceCursor('b', fence, ahead)).toBe('early')
-      await store.removeCursors('b', ['s'])
+      expect(await store.removeCursors('b', { ...fence, token: fence.token + 1 }, ['s'])).toBe(false)
+      expect((await store.readCursors('b')).size).toBe(1)
+      expect(await store.removeCursors('b', fence, ['s'])).toBe(true)
       expect([(await store.readCursors('b')).size, (await store.readMissedSlots('b')).size]).toEqual([0, 0])
     } finally {
       await store.close()

@@ -213,6 +213,29 @@ describe('what beat says of its schedules', () => {
     expect(statusOf(situation(queue, { beatPod })).status.beat).not.toHaveProperty('schedulesHash')
   })
 
+  it('are told with who fires them and when, anew every ten minutes', () => {
+    const minute = (n: number): number => Date.UTC(2026, 0, 1, 12, n)
+    const detail = (n: number): Record<string, unknown> => ({
+      ...{ schedulesHash: hash, schedulesProblem: null, leaseHolder: 'orders-beat' },
+      ...{ lastTickAt: minute(n), lastFiredAt: minute(n) - 1000, nextRunAt: minute(n) + 5000 },
+    })
+    const first = statusOf(saying(detail(1))).status.beat
+    expect(first).toMatchObject({
+      leaseHolder: 'orders-beat',
+      lastTickTime: '2026-01-01T12:01:00Z',
+      lastRunTime: '2026-01-01T12:00:59Z',
+      nextRunTime: '2026-01-01T12:01:05Z',
+    })
+    const later = (n: number): unknown => {
+      const s = saying(detail(n))
+      return statusOf({ ...s, queue: { ...s.queue, status: { beat: first } } } as Situation).status.beat
+    }
+    expect(later(9)).toEqual(first)
+    expect(later(10)).toMatchObject({ lastTickTime: '2026-01-01T12:10:00Z', nextRunTime: '2026-01-01T12:10:05Z' })
+    // Out of range, or nothing at all: no time is claimed.
+    expect(statusOf(saying({ lastTickAt: 1e300, nextRunAt: null })).status.beat).not.toHaveProperty('lastTickTime')
+  })
+
   it('costs Ready when they send a task that no worker of the queue knows', () => {
     const labels = { 'taskqueue.dev/pool': 'default' }
     const pods = [pod('a', readyStatus, labels), pod('b', readyStatus, labels), pod('other', readyStatus)]
@@ -243,13 +266,13 @@ describe('what beat says of its schedules', () => {
   })
 
   it('costs Ready when beat can not fire one of them, or not write its volume', () => {
-    const failing = saying({ schedulesHash: hash, failing: ['schedule a: the queue is no list'] })
+    const failing = saying({ schedulesHash: hash, failing: { a: 'the queue is no list' } })
     expect(condition(failing, 'SchedulesOnTime')).toMatchObject({
       status: 'False',
       reason: 'ScheduleFailing',
-      message: 'Beat says of schedule a: the queue is no list.',
+      message: 'Schedule a can not be fired: the queue is no list.',
     })
-    const unwritable = saying({ schedulesHash: hash, failing: [], scheduleFileProblem: 'the disk is full' })
+    const unwritable = saying({ schedulesHash: hash, failing: {}, scheduleFileProblem: 'the disk is full' })
     expect(condition(unwritable, 'SchedulesOnTime')).toMatchObject({
       status: 'False',
       reason: 'ScheduleFileUnwritable',

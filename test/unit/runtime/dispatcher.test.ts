@@ -20,8 +20,9 @@ const EVERY = { task: 't', everySeconds: 10, catchUp: 'All', misfireGraceSeconds
 type Answer = (advance: CursorAdvance, make: () => AdvanceOutcome) => AdvanceOutcome
 
 /** A dispatcher whose schedules stood still for 100 s, on a broker that answers as the test says. */
-async function scene(answer: Answer, names: readonly string[] = ['a']) {
+async function scene(answer: Answer, names: readonly string[] = ['a'], planningMs = 0) {
   const clock = new TimerClock(START)
+  let early = 0
   const lines: Record<string, unknown>[] = []
   const log = createLog({
     destination: { write: (text: string) => void lines.push(JSON.parse(text) as Record<string, unknown>) },
@@ -54,10 +55,11 @@ async function scene(answer: Answer, names: readonly string[] = ['a']) {
     ...{ name: 'test', store, log, clock, brokerClock, leadership, slots },
     cursors: new Cursors({ name: 'test', store, file: undefined, log, clock }),
     prepare: ({ name }, slot) => {
+      clock.jump(planningMs)
       if (name === 'refused' && slot === START) throw new RangeError('too big')
       return { queue: 'q', priority: 0, raw: '{}' }
     },
-    onEarly: () => undefined,
+    onEarly: () => (early += 1),
   })
   const turn = async (enough: () => boolean = () => false): Promise<void> => {
     if (!dispatcher.known) await dispatcher.learn(schedules)
@@ -67,7 +69,7 @@ async function scene(answer: Answer, names: readonly string[] = ['a']) {
     lines
       .filter((line) => line['event'] === event)
       .map((line) => (Date.parse(String(line['scheduled_for'])) - START) / 1000)
-  return { clock, dispatcher, broker, turn, told, lines, slots }
+  return { clock, dispatcher, broker, turn, told, lines, slots, leadership, early: () => early }
 }
 
 const MISSED = [-90, -80, -70, -60, -50, -40, -30]
@@ -152,7 +154,7 @@ describe('a beat', () => {
 
   it('takes one step at least of each schedule, and leaves the rest of a burst when it has to look around', async () => {
     let steps = 0
-    const { turn, told } = await scene(
+    const { clock, turn, told, lines } = await scene(
       (_advance, make) => {
         steps += 1
         return make()
@@ -160,8 +162,82 @@ describe('a beat', () => {
       ['a', 'b'],
     )
     await turn(() => steps >= 2)
-    expect(steps).toBe(2)
+    expect(steps).toBeLessThan(6)
+    expect(new Set(lines.map(({ schedule }) => schedule)).size).toBe(2)
+    await clock.advance(1)
     await turn()
     expect([steps, told('schedule-fired').length]).toEqual([6, 6])
+  })
+
+  it('lets the others go on when the cursor of one is not what was read, reads once more, and then says so', async () => {
+    const names = Array.from({ length: 250 }, (_, i) => `s${i}`)
+    const { clock, turn, told, lines, dispatcher } = await scene(
+      ({ schedule }, make) => (schedule === 's249' ? 'stale' : make()),
+      names,
+    )
+    await turn()
+    expect([told('schedule-fired').length, dispatcher.known]).toEqual([249 * 3, false])
+    await turn()
+    expect(lines.filter(({ event }) => event === 'schedule-failed')).toMatchObject([
+      { schedule: 's249', error: { code: 'CursorMoved' } },
+    ])
+    expect([...dispatcher.problems.keys(), dispatcher.known]).toEqual(['s249', true])
+    await clock.advance(500)
+    await turn()
+    expect([told('schedule-fired').length, dispatcher.known]).toEqual([249 * 3, true])
+  })
+
+  it.each(['fenced', 'early'] as const)(
+    'fires nothing more once a step is %s, until it has looked around',
+    async (why) => {
+      let steps = 0
+      const { turn, told, leadership, dispatcher, early } = await scene((_advance, make) => {
+        steps += 1
+        return steps === 2 ? why : make()
+      })
+      await turn()
+      expect([steps, told('schedule-fired').length, dispatcher.known]).toEqual([2, 1, false])
+      expect([leadership.standing, early()]).toEqual(why === 'fenced' ? ['standby', 0] : ['leader', 1])
+      await leadership.look()
+      await turn()
+      expect(told('schedule-fired')).toEqual([-20, -10, 0])
+    },
+  )
+
+  it('tells nothing of a step that the broker refused, when it finds later that another beat was there', async () => {
+    const { turn, told, broker, dispatcher } = await scene(() => {
+      throw new BrokerError('BrokerRefused', 'WRONGTYPE')
+    })
+    await turn()
+    const now = broker.get('a')
+    if (now) broker.set('a', { ...now, slot: START })
+    dispatcher.doubt()
+    await turn()
+    expect([told('job-missed'), told('schedule-fired')]).toEqual([[], []])
+    expect(dispatcher.problems.size).toBe(0)
+  })
+
+  it('finds out what became of a step whose reply was lost when it ends', async () => {
+    const { turn, told, dispatcher } = await scene((_advance, make) => {
+      make()
+      throw new BrokerError('BrokerUnreachable', 'the line is dead')
+    })
+    await expect(turn()).rejects.toThrow('the line is dead')
+    await dispatcher.settle()
+    await dispatcher.settle()
+    expect([told('job-missed'), told('schedule-fired')]).toEqual([MISSED, [-20]])
+  })
+
+  it('lets the event loop turn while it plans for long', async () => {
+    const names = Array.from({ length: 90 }, (_, i) => `s${i}`)
+    const { turn } = await scene((_advance, make) => make(), names, 25)
+    let turned = 0
+    let others = setImmediate(function again() {
+      turned += 1
+      others = setImmediate(again)
+    })
+    await turn()
+    clearImmediate(others)
+    expect(turned).toBeGreaterThan(50)
   })
 })

@@ -221,6 +221,44 @@ describe('planSchedule', () => {
     expect(found.listed.slice(-50)).toEqual(Array.from({ length: 50 }, (_, i) => T0 + newest + (i - 50) * 1000))
   })
 
+  it.each(['Last', 'All', 'None'] as const)('counts the slots of cron one by one, in small parts: %s', (catchUp) => {
+    // Half of a night and a day long there is none.
+    const cron = { cron: '* * 9 * * *', catchUp, misfireGraceSeconds: catchUp === 'All' ? 60 : 7200 }
+    const [schedule] = parseSchedules([{ name: 'a', task: 't', ...cron }]) as [Schedule]
+    let asked = 0
+    const trigger = {
+      ...schedule.trigger,
+      next: (after: number): number | undefined => {
+        asked += 1
+        return schedule.trigger.next(after)
+      },
+    }
+    const counted = { ...schedule, trigger }
+    const day = Date.UTC(2026, 10, 25)
+    const found = planAll(counted, day, day + 2 * 86_400_000 + 10.5 * 3_600_000)
+    expect(asked / found.plans).toBeLessThanOrEqual(502)
+    const last = day + 2 * 86_400_000 + 10 * 3_600_000 - 1000
+    expect(found.runs).toEqual(catchUp === 'Last' ? [last] : [])
+    expect(found.missed + found.runs.length).toBe(3 * 3600)
+  })
+
+  it.each([1, 60])(
+    'counts every slot of an interval after months, wherever its cursor stands: %s s',
+    (everySeconds) => {
+      const [schedule] = parseSchedules([{ name: 'a', task: 't', everySeconds }]) as [Schedule]
+      const months = 92 * 86_400_000
+      const found = planAll(schedule, T0 + 1, T0 + months)
+      expect([found.runs, found.missed]).toEqual([[T0 + months], months / 1000 / everySeconds - 1])
+    },
+  )
+
+  it('tells a broker that was emptied what the file knows, so that the schedule is no new one there', () => {
+    const plan = planSchedule(minutely('Last'), { broker: undefined, file: cursorAt(T0) }, T0 + 1000)
+    expect(plan).toMatchObject({ from: null, moves: [{ to: T0, run: false, missed: 0 }], next: T0 + MINUTE })
+    const ahead = planSchedule(minutely('Last'), { broker: undefined, file: cursorAt(T0) }, T0 - 1)
+    expect(ahead).toMatchObject({ moves: [], aheadMs: 1 })
+  })
+
   it('plans a long burst in parts, and loses none of it', () => {
     const [schedule] = parseSchedules([
       { name: 'a', task: 't', everySeconds: 1, catchUp: 'All', misfireGraceSeconds: 86_400 },

@@ -117,6 +117,20 @@ describe.each(stores)('a Scheduler on %s', (_name, makeStore) => {
     expect(missed).toEqual(['00:01:00', '00:02:00', '00:03:00', '00:04:00'])
   })
 
+  it.each([true, false])('tells of every slot that was missed in an hour, coalesced %s', async (coalesce) => {
+    const { clock, scheduler } = scene(makeStore())
+    let [missed, ran, left] = [0, 0, 0]
+    scheduler.register('note', () => void (ran += 1))
+    scheduler.on('missed', ({ count }) => void (missed += count))
+    scheduler.on('maxInstances', () => void (left += 1))
+    await scheduler.addJob('note', every(1), { misfireGraceSeconds: 5, coalesce })
+    clock.jump(3_600_000)
+    await scheduler.start()
+    await clock.advance(0)
+    expect(missed + ran + left).toBe(3600)
+    expect([missed, ran]).toEqual(coalesce ? [3599, 1] : [3594, 1])
+  })
+
   it('pauses, resumes, reschedules and removes', async () => {
     const { clock, scheduler } = scene(makeStore())
     const ran: string[] = []
@@ -230,8 +244,10 @@ describe('a store that outlives the process', () => {
     const path = join(folder, 'left.db')
     const clock = new TimerClock(START)
     const ran: string[] = []
+    const missed: string[] = []
     const one = (): Scheduler => {
       const { scheduler } = scene(new SqliteJobStore(path), clock)
+      scheduler.on('missed', ({ reason }) => missed.push(reason))
       scheduler.register('note', (ctx) => void ran.push(ctx.scheduledFor.toISOString().slice(11, 19)))
       return scheduler
     }
@@ -240,7 +256,7 @@ describe('a store that outlives the process', () => {
     await first.start()
     await clock.advance(2000)
     await first.shutdown()
-    expect(ran).toEqual([])
+    expect([ran, missed]).toEqual([[], []])
     await one().start()
     await clock.advance(40_000)
     expect(ran).toEqual(['00:00:01'])
@@ -293,6 +309,26 @@ describe('the end of a Scheduler', () => {
 })
 
 describe('a store that is slow or away', () => {
+  it('that can not be opened is closed, so that nothing of it holds the process', async () => {
+    let open = 0
+    class Refusing extends MemoryJobStore {
+      override open(): Promise<void> {
+        open += 1
+        return Promise.resolve()
+      }
+      time(): Promise<never> {
+        return Promise.reject(new Error('no right to TIME'))
+      }
+      override close(): Promise<void> {
+        open -= 1
+        return Promise.resolve()
+      }
+    }
+    const { scheduler } = scene(new Refusing())
+    await expect(scheduler.start()).rejects.toThrow('no right to TIME')
+    expect(open).toBe(0)
+  })
+
   it('is looked at by one loop, however often the scheduler is started at once', async () => {
     let turns = 0
     const { clock, scheduler } = scene(

@@ -154,6 +154,11 @@ schedules:
     ['a date that is a number', { name: 'a', task: 't', at: 5 }, /at is text/],
     ['jitter beyond the next slot', { name: 'a', task: 't', everySeconds: 5, jitterSeconds: 6 }, /after the next/],
     ['jitter beyond the next slot of cron', { ...good, cron: '0,5 9 * * *', jitterSeconds: 301 }, /300 s apart/],
+    [
+      'jitter beyond an hour that is the twentieth',
+      { ...good, cron: '0 0-19,23 * * *', jitterSeconds: 3601 },
+      /3600 s apart/,
+    ],
     ['jitter of seconds', { ...good, cron: '*/10 * * * * *', jitterSeconds: 10.5 }, /10 s apart/],
     ['text as args', { ...good, args: 'a' }, /args is not a list/],
   ])('are refused for %s', (_, schedule, message) => {
@@ -162,6 +167,8 @@ schedules:
 
   it.each([
     [{ ...good, jitterSeconds: 86_400 }],
+    // Also in the week in which a day has 23 hours.
+    [{ ...good, timeZone: 'Europe/Berlin', jitterSeconds: 86_400 }],
     [{ ...good, cron: '* * * * *', jitterSeconds: 60 }],
     [{ ...good, cron: '*/10 * * * * *', jitterSeconds: 10 }],
     [{ name: 'a', task: 't', at: '2026-01-31T09:00:00Z', jitterSeconds: 86_400 }],

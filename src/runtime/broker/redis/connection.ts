@@ -209,6 +209,11 @@ const BY_PREFIX: readonly (readonly [RegExp, BrokerErrorCode, string])[] = [
     'BrokerRefused',
     'a key that we would use, such as the list of a queue, holds something else: name the queue otherwise, or set a key prefix',
   ],
+  [
+    /^(NOREPLICAS|MISCONF|MASTERDOWN|BUSY)/,
+    'BrokerNotWritable',
+    'the server takes no writes at the moment: see its own log for the reason',
+  ],
   [/^OOM/, 'BrokerOutOfMemory', 'Redis is at maxmemory: raise it, or let workers drain the queues'],
   [/Unknown script flag|unknown flag|Unexpected flag/, 'BrokerTooOld', 'Redis >= 7.0 or Valkey >= 7.2 is needed'],
 ]
@@ -217,7 +222,7 @@ const BY_PREFIX: readonly (readonly [RegExp, BrokerErrorCode, string])[] = [
 export function codedError(error: unknown, url: string): BrokerError {
   if (error instanceof BrokerError) return error
   const cause = asError(error)
-  const text = redactText(cause.message || (cause as NodeJS.ErrnoException).code || cause.name)
+  const text = withoutScript(redactText(cause.message || (cause as NodeJS.ErrnoException).code || cause.name))
   const where = showBroker(url)
   for (const [pattern, code, advice] of BY_PREFIX) {
     if (pattern.test(cause.message)) return new BrokerError(code, `the broker at ${where} said "${text}": ${advice}`)
@@ -230,4 +235,9 @@ export function codedError(error: unknown, url: string): BrokerError {
     return new BrokerError('BrokerUnreachable', `the broker at ${where} can't be reached: ${text}`)
   }
   return new BrokerError('BrokerRefused', `the broker at ${where} said "${text}"`)
+}
+
+/** What Redis adds of where in a script an error was is for nobody. */
+function withoutScript(text: string): string {
+  return text.replace(/\s*script: [0-9a-f]{40}, on @user_script:\d+\.?$/, '')
 }

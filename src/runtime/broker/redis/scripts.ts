@@ -20,6 +20,7 @@ export const SCRIPT_NAMES = [
   'revive-dead-letter',
   'add-job',
   'claim-run',
+  'remove-cursors',
   'renew-runs',
   'take-lost-runs',
   'depth',

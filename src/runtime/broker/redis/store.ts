@@ -32,6 +32,8 @@ export interface RedisStoreOptions {
 }
 
 const CONNECT_MS = 5000
+/** A cursor's text, by the same pattern as in advance-cursor.lua. */
+const CURSOR = /^(-?\d+\.?\d*) (\d+) (\d+) (\d+) (.*)$/s
 /** Dead letters read or dropped in one call. */
 const PAGE = 1000
 
@@ -114,16 +116,11 @@ export class RedisStore implements Store {
     const fields = await this.#run((redis) => redis.hgetall(this.#keys.cursors(beat)))
     const cursors = new Map<string, Cursor>()
     for (const [schedule, text] of Object.entries(fields)) {
-      const [numbers, fingerprint] = split(text)
-      const [slot, firedAt, runs, missed] = numbers
-      if (slot === undefined || Number.isNaN(slot)) continue
-      cursors.set(schedule, {
-        slot,
-        firedAt: firedAt ? firedAt : null,
-        runs: runs ?? 0,
-        missed: missed ?? 0,
-        fingerprint,
-      })
+      // What the script doesn't take for a cursor is none here either.
+      const [, slot, firedAt, runs, missed, fingerprint = ''] = CURSOR.exec(text) ?? []
+      if (slot === undefined) continue
+      const cursor = { slot: Number(slot), runs: Number(runs), missed: Number(missed), fingerprint }
+      cursors.set(schedule, { ...cursor, firedAt: Number(firedAt) || null })
     }
     return cursors
   }
@@ -151,10 +148,10 @@ export class RedisStore implements Store {
     return reply === -2 ? 'early' : 'fenced'
   }
 
-  async removeCursors(beat: string, schedules: readonly string[]): Promise<void> {
-    if (schedules.length === 0) return
-    const keys = [this.#keys.cursors(beat), this.#keys.missedSlots(beat)]
-    await this.#run((redis) => Promise.all(keys.map((key) => redis.hdel(key, ...schedules))))
+  async removeCursors(beat: string, lease: LeaseFence, schedules: readonly string[]): Promise<boolean> {
+    const keys = [this.#keys.lease(lease.name), this.#keys.cursors(beat), this.#keys.missedSlots(beat)]
+    const args = [`${lease.token}:${lease.holder}`, ...schedules]
+    return (await this.#script({ name: 'remove-cursors', keys, args })) === 1
   }
 
   async readMissedSlots(beat: string): Promise<ReadonlyMap<string, readonly number[]>> {
@@ -325,10 +322,4 @@ export class RedisStore implements Store {
       throw this.#connection.coded(error)
     }
   }
-}
-
-/** A cursor's text: four numbers, and the rest. */
-function split(text: string): [number[], string] {
-  const parts = text.split(' ')
-  return [parts.slice(0, 4).map(Number), parts.slice(4).join(' ')]
 }

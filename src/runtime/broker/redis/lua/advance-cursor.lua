@@ -24,17 +24,24 @@ local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 if tonumber(ARGV[4]) > now + AHEAD then return -2 end
 -- Read before anything is written: a key of another type ends the script here, and not between message and cursor.
 local known = ARGV[6] ~= '' and redis.call('HGET', KEYS[3], ARGV[2]) or nil
+local messages = (#ARGV - 7) / 3
+if messages > 0 then fired = string.format('%.0f', now) end
+local function text(to, at, n, m, fingerprint)
+  return table.concat({ to, at, string.format('%.0f', n), string.format('%.0f', m), fingerprint }, ' ')
+end
+-- The cursor first: should this server refuse that, nothing is published. Should it refuse the message, the cursor goes back.
+redis.call('HSET', KEYS[2], ARGV[2], text(ARGV[4], fired, runs + messages, missed + ARGV[5], ARGV[7]))
 for i = 8, #ARGV, 3 do
-  redis.call('LPUSH', KEYS[tonumber(ARGV[i])], ARGV[i + 1])
+  local pushed = redis.pcall('LPUSH', KEYS[tonumber(ARGV[i])], ARGV[i + 1])
+  if type(pushed) == 'table' and pushed.err then
+    redis.call('HSET', KEYS[2], ARGV[2], cursor or '')
+    return pushed
+  end
   redis.pcall('PUBLISH', ARGV[i + 2], '1')
-  fired = string.format('%.0f', now)
-  runs = runs + 1
 end
 if ARGV[6] ~= '' then
   local kept = {}
   for one in string.gmatch((known and known .. ',' or '') .. ARGV[6], '[^,]+') do kept[#kept + 1] = one end
   redis.call('HSET', KEYS[3], ARGV[2], table.concat(kept, ',', math.max(1, #kept - KEPT + 1)))
 end
-missed = string.format('%.0f', missed + ARGV[5])
-redis.call('HSET', KEYS[2], ARGV[2], ARGV[4] .. ' ' .. fired .. ' ' .. string.format('%.0f', runs) .. ' ' .. missed .. ' ' .. ARGV[7])
 return 1
