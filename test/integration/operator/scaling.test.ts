@@ -63,17 +63,19 @@ describe('a pool that shrinks by backlog', () => {
       spec: nodeSpec(redis.url, { workers: [{ name: 'default', queues: ['default'], autoscale }] }),
     })
     try {
-      for (let i = 0; i < 4; i++) await app.send('test.note', [ledger, `first-${i}`, 15_000], { queue: 'default' })
+      for (let i = 0; i < 4; i++) await app.send('test.note', [ledger, `first-${i}`, 20_000], { queue: 'default' })
       await until('there are four pods', async () => (await podsOf('shrinks')).length === 4, 40)
       const first = await podsOf('shrinks')
-      const workers = new Map<string, Process>()
-      for (const pod of first) workers.set(pod.metadata.name, await runAs(pod, 'shrinks'))
+      // At once: a pod that has not begun while the tasks of others end may go without having drained.
+      const workers = await Promise.all(
+        first.map(async (pod) => [pod.metadata.name, await runAs(pod, 'shrinks')] as const),
+      )
       await until('each works', () => begun(ledger).length === 4)
       // One works on; the others end.
       await app.send('test.note', [ledger, 'long', 60_000], { queue: 'default' })
       await until('only one works', () => ended(ledger).length === 4 && begun(ledger, 'long').length === 1, 60)
       const pid = begun(ledger, 'long')[0]?.pid
-      const busy = [...workers].find(([, worker]) => worker.pid === pid)?.[0]
+      const busy = workers.find(([, worker]) => worker.pid === pid)?.[0]
       await until('the others are gone', async () => (await podsOf('shrinks')).length === 1, 60)
       expect((await podsOf('shrinks')).map(({ metadata }) => metadata.name)).toEqual([busy])
       for (const [name, worker] of workers) {
