@@ -21,7 +21,7 @@ export default defineConfig({
     allowOnly: false,
     projects: [
       tier('unit', 20, undefined),
-      tier('integration', 60, 4),
+      tier('integration', 60, 5),
       tier('conformance', 90, 3),
       tier('e2e', 120, 1, ['test/e2e/cluster.ts']),
       tier('faults', 300, 1),
