@@ -1,0 +1,51 @@
+// What the bench is asked to do, from its command line. Not settings of the operator: those are the chart's.
+import { parseArgs } from 'node:util'
+
+export interface Options {
+  readonly measurement: string
+  /** How many TaskQueues. */
+  readonly queues: number
+  readonly idleSeconds: number
+  /** Spec changes that are timed. */
+  readonly samples: number
+  /** TaskQueues that change beside each of them. */
+  readonly others: number
+  readonly pods: number
+  /** TaskQueues that the operators reconcile at once. */
+  readonly concurrency: number
+  /** Of `create`: which of the four to run. */
+  readonly contestants: readonly string[]
+  /** Folder for CPU profiles of the operator; empty for none. */
+  readonly profile: string
+}
+
+export const contestants = ['operator', 'loader', 'controller-runtime', 'kopf'] as const
+
+/** @throws TypeError for a flag that there is none of */
+export function readOptions(args: readonly string[]): Options {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      queues: { type: 'string', default: '1000' },
+      'idle-seconds': { type: 'string', default: '300' },
+      samples: { type: 'string', default: '200' },
+      others: { type: 'string', default: '100' },
+      pods: { type: 'string', default: '5000' },
+      concurrency: { type: 'string', default: '8' },
+      only: { type: 'string', default: contestants.join(',') },
+      profile: { type: 'string', default: '' },
+    },
+  })
+  return {
+    measurement: positionals[0] ?? '',
+    queues: Number(values.queues),
+    idleSeconds: Number(values['idle-seconds']),
+    samples: Number(values.samples),
+    others: Number(values.others),
+    pods: Number(values.pods),
+    concurrency: Number(values.concurrency),
+    contestants: values.only.split(','),
+    profile: values.profile,
+  }
+}
