@@ -32,6 +32,10 @@ export type PostEvent = (event: KubeEvent) => Promise<void>
 const QUIET_MS = 300_000
 const MAX_MESSAGE = 1024
 const MAX_REMEMBERED = 4096
+/** So many are sent at once: an Event is a remark, and children are made before it. */
+const AT_ONCE = 2
+/** Beyond so many that wait, the API server is away or far too slow for remarks. */
+const MAX_WAITING = 10_000
 
 /** Tells Events, and never fails for it: an Event that can't be written is told to `onError` and forgotten. */
 export class EventRecorder {
@@ -40,6 +44,8 @@ export class EventRecorder {
   readonly #instance: string
   readonly #onError: (error: unknown) => void
   readonly #told = new Map<string, number>()
+  readonly #waiting: KubeEvent[] = []
+  #sending = 0
   #counter = 0
 
   constructor(post: PostEvent, clock: Clock, instance: string, onError: (error: unknown) => void) {
@@ -57,7 +63,23 @@ export class EventRecorder {
     this.#told.delete(key)
     this.#told.set(key, now)
     if (this.#told.size > MAX_REMEMBERED) this.#told.delete(this.#told.keys().next().value ?? '')
-    this.#post(this.#build(about, note)).catch(this.#onError)
+    if (this.#waiting.length >= MAX_WAITING) this.#waiting.shift()
+    this.#waiting.push(this.#build(about, note))
+    this.#pump()
+  }
+
+  #pump(): void {
+    while (this.#sending < AT_ONCE) {
+      const event = this.#waiting.shift()
+      if (!event) return
+      this.#sending++
+      void this.#post(event)
+        .catch(this.#onError)
+        .finally(() => {
+          this.#sending--
+          this.#pump()
+        })
+    }
   }
 
   #build(about: KubeObject, note: EventNote): KubeEvent {

@@ -1,7 +1,7 @@
 // One TaskQueue, level-triggered: read the caches, build what should be, write the differences, write status when it changed.
 // In the steady state it writes nothing. It holds no state that a restart could not lose.
 
-import { BeatControl } from './beatcontrol.ts'
+import { BeatControl, type BeatOutcome } from './beatcontrol.ts'
 import { Children, isOwn, type WriteOutcome } from './children.ts'
 import type { Clock } from './clock.ts'
 import { eventfulFindings, isBad } from './conditions.ts'
@@ -129,24 +129,7 @@ export class Reconciler {
     this.#inspector.follow(queue, [...new Set(pools.flatMap((pool) => queuesOf(queue, pool)))])
     const scales = this.#scales(queue, key)
     const desired = this.#desired(queue, key, scales, await this.#revisionOf(queue))
-    const refused: string[] = []
-    const note = (outcome: WriteOutcome, object: KubeObject): void => {
-      if (typeof outcome === 'object') refused.push(outcome.refused)
-      else if (outcome === 'created') this.#tell(queue, 'Created', `Created ${object.kind} ${object.metadata.name}.`)
-    }
-
-    for (const object of desired.supports) {
-      const cache = this.#caches.supports.get(object.kind)
-      if (cache) note(await this.#children.ensure(queue, object, cache), object)
-      else refused.push(absentSentence(object))
-    }
-    if (desired.volumeClaim)
-      note(await this.#children.ensure(queue, desired.volumeClaim, this.#caches.volumeClaims), desired.volumeClaim)
-    if (desired.schedules)
-      note(await this.#children.ensure(queue, desired.schedules, this.#caches.configMaps), desired.schedules)
-    await this.#status.rememberReplicas(queue, scales)
-    await this.#ensureWorkers(queue, key, desired, scales, note)
-    const beat = await this.#beat.ensure(queue, desired)
+    const { refused, beat } = await this.#ensureAll(queue, key, desired, scales)
     await this.#removeOrphans(queue, key, desired)
 
     const deployments = this.#own(queue, this.#caches.deployments)
@@ -170,6 +153,36 @@ export class Reconciler {
       ...[...scales.values()].map((scale) => scale.againMs),
     ].filter((ms) => ms !== undefined)
     return again.length > 0 ? { requeueAfterMs: Math.min(...again) } : {}
+  }
+
+  async #ensureAll(
+    queue: TaskQueue,
+    key: ObjectKey,
+    desired: Desired,
+    scales: ReadonlyMap<string, PoolScale>,
+  ): Promise<{ refused: string[]; beat: BeatOutcome }> {
+    const [refused, made]: [string[], string[]] = [[], []]
+    const note = (outcome: WriteOutcome, object: KubeObject): void => {
+      if (typeof outcome === 'object') refused.push(outcome.refused)
+      else if (outcome === 'created') made.push(`${object.kind} ${object.metadata.name}`)
+    }
+    const { supports, configMaps, volumeClaims } = this.#caches
+    try {
+      for (const object of desired.supports) {
+        const cache = supports.get(object.kind)
+        if (cache) note(await this.#children.ensure(queue, object, cache), object)
+        else refused.push(absentSentence(object))
+      }
+      if (desired.volumeClaim)
+        note(await this.#children.ensure(queue, desired.volumeClaim, volumeClaims), desired.volumeClaim)
+      if (desired.schedules) note(await this.#children.ensure(queue, desired.schedules, configMaps), desired.schedules)
+      await this.#status.rememberReplicas(queue, scales)
+      await this.#ensureWorkers(queue, key, desired, scales, note)
+    } finally {
+      // One Event for all of them, also when the next could not be made.
+      if (made.length > 0) this.#tell(queue, 'Created', `Created ${made.join(', ')}.`)
+    }
+    return { refused, beat: await this.#beat.ensure(queue, desired) }
   }
 
   #scales(queue: TaskQueue, key: ObjectKey): Map<string, PoolScale> {
