@@ -9,6 +9,7 @@ import { tally, type Request } from './audit.ts'
 import { say, seconds } from './figures.ts'
 import { OPERATOR, settled, startOperator } from './fleet.ts'
 import { CONNECTIONS, load } from './loader.ts'
+import { MachineTime } from './machine.ts'
 import type { Options } from './options.ts'
 import { Plane } from './plane.ts'
 import type { Program } from './program.ts'
@@ -50,9 +51,10 @@ async function runOperator(options: Options): Promise<Made> {
   const redis = await startRedis()
   const operator = await startOperator(plane, options)
   try {
+    const time = new MachineTime()
     await createAll(plane.client, queuesOf(options.queues, redis.url))
     await childrenOf(plane.client, options.queues)
-    const ms = await tell('operator', plane, OPERATOR, operator.program)
+    const ms = await tell('operator', plane, OPERATOR, { program: operator.program, time })
     const at = await settled(operator)
     const requests = (await plane.audit.requests()).filter(({ user }) => user === OPERATOR)
     say(
@@ -72,10 +74,13 @@ async function runLoader(objects: readonly KubeObject[]): Promise<number> {
   const plane = await Plane.start()
   const wire = await plane.wireOf('loader', CONNECTIONS)
   try {
+    const time = new MachineTime()
     await load(wire, objects)
+    const spent = String(time)
     const made = created(await plane.audit.requests(), 'loader')
     const ms = (made.at(-1)?.answeredAt ?? NaN) - Math.min(...made.map(({ receivedAt }) => receivedAt))
     say(`  ${row('loader', ms, made.length)}; ${CONNECTIONS} connections, no TaskQueues`)
+    say(`    ${spent}`)
     return ms
   } finally {
     wire.close()
@@ -90,9 +95,10 @@ async function runRival(rival: Rival, queues: number, template: string, options:
   await writeFile(file, template)
   const program = await rival.start(plane, file, options)
   try {
+    const time = new MachineTime()
     await createAll(plane.client, queuesOf(queues, redis.url))
     await childrenOf(plane.client, queues)
-    const ms = await tell(rival.user, plane, rival.user, program)
+    const ms = await tell(rival.user, plane, rival.user, { program, time })
     say(`    ${rival.about}`)
     const requests = (await plane.audit.requests()).filter(({ user }) => user === rival.user)
     say(`    asked until then: ${tally(requests)}`)
@@ -108,12 +114,18 @@ function queuesOf(count: number, url: string): KubeObject[] {
   return Array.from({ length: count }, (_, i) => taskQueue(nameOf(i), url))
 }
 
-async function tell(label: string, plane: Plane, user: string, program: Program): Promise<number> {
-  const spent = program.cpuSeconds()
+interface Run {
+  readonly program: Program
+  readonly time: MachineTime
+}
+
+async function tell(label: string, plane: Plane, user: string, { program, time }: Run): Promise<number> {
+  const spent = String(time)
   const { rss, peak } = program.memory()
   const made = created(await plane.audit.requests(), user)
   const ms = (made.at(-1)?.answeredAt ?? NaN) - (await firstQueue(plane)).receivedAt
-  say(`  ${row(label, ms, made.length)}; ${spent.toFixed(1)} s of CPU, RSS ${rss} MiB (peak ${peak})`)
+  say(`  ${row(label, ms, made.length)}; RSS ${rss} MiB (peak ${peak})`)
+  say(`    ${spent}`)
   return ms
 }
 

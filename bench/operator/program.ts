@@ -70,7 +70,8 @@ export class Program {
 
 let clockTicks: number | undefined
 
-function ticks(): number {
+/** How many ticks the kernel counts in a second of CPU. */
+export function ticks(): number {
   clockTicks ??= Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }))
   return clockTicks
 }

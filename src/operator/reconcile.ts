@@ -1,6 +1,7 @@
 // One TaskQueue, level-triggered: read the caches, build what should be, write the differences, write status when it changed.
 // In the steady state it writes nothing. It holds no state that a restart could not lose.
 
+import { atOnce } from './atonce.ts'
 import { BeatControl, type BeatOutcome } from './beatcontrol.ts'
 import { Children, isOwn, type WriteOutcome } from './children.ts'
 import type { Clock } from './clock.ts'
@@ -58,6 +59,8 @@ export interface Inspector {
 export type RevisionOfSecrets = (queue: TaskQueue) => Promise<string | null | undefined>
 
 const REFUSED_RETRY_MS = 30_000
+/** Writes of one TaskQueue that are under way at once. */
+const AT_ONCE = 4
 /** One failure may be a hiccup of the API server, which the next attempt mends; so many in a row are told in status. */
 const FAILURES_TOLD = 3
 
@@ -166,23 +169,37 @@ export class Reconciler {
       if (typeof outcome === 'object') refused.push(outcome.refused)
       else if (outcome === 'created') made.push(`${object.kind} ${object.metadata.name}`)
     }
-    const { supports, configMaps, volumeClaims } = this.#caches
     try {
-      for (const object of desired.supports) {
-        const cache = supports.get(object.kind)
-        if (cache) note(await this.#children.ensure(queue, object, cache), object)
-        else refused.push(absentSentence(object))
-      }
-      if (desired.volumeClaim)
-        note(await this.#children.ensure(queue, desired.volumeClaim, volumeClaims), desired.volumeClaim)
-      if (desired.schedules) note(await this.#children.ensure(queue, desired.schedules, configMaps), desired.schedules)
+      await this.#ensureSupports(queue, desired, refused, note)
       await this.#status.rememberReplicas(queue, scales)
       await this.#ensureWorkers(queue, key, desired, scales, note)
     } finally {
       // One Event for all of them, also when the next could not be made.
       if (made.length > 0) this.#tell(queue, 'Created', `Created ${made.join(', ')}.`)
     }
-    return { refused, beat: await this.#beat.ensure(queue, desired) }
+    // In an order of their own, whatever came first: the same refusals must make the same status.
+    return { refused: refused.sort(), beat: await this.#beat.ensure(queue, desired) }
+  }
+
+  /** What pods need, or what must be there before them. */
+  async #ensureSupports(
+    queue: TaskQueue,
+    { supports: [account, ...others], volumeClaim, schedules }: Desired,
+    refused: string[],
+    note: (outcome: WriteOutcome, object: KubeObject) => void,
+  ): Promise<void> {
+    const { supports, configMaps, volumeClaims } = this.#caches
+    const support = async (object: KubeObject): Promise<void> => {
+      const cache = supports.get(object.kind)
+      if (cache) note(await this.#children.ensure(queue, object, cache), object)
+      else refused.push(absentSentence(object))
+    }
+    if (account) await support(account)
+    const rest = others.map((object) => () => support(object))
+    if (volumeClaim)
+      rest.push(async () => note(await this.#children.ensure(queue, volumeClaim, volumeClaims), volumeClaim))
+    if (schedules) rest.push(async () => note(await this.#children.ensure(queue, schedules, configMaps), schedules))
+    await atOnce(rest, AT_ONCE, (write) => write())
   }
 
   #scales(queue: TaskQueue, key: ObjectKey): Map<string, PoolScale> {
@@ -246,7 +263,7 @@ export class Reconciler {
     scales: ReadonlyMap<string, PoolScale>,
     note: (outcome: WriteOutcome, object: KubeObject) => void,
   ): Promise<void> {
-    for (const pool of queue.spec.workers ?? []) {
+    await atOnce(queue.spec.workers ?? [], AT_ONCE, async (pool) => {
       const name = names.deployment(queue, pool)
       const live = this.#caches.deployments.get(`${queue.metadata.namespace ?? ''}/${name}`)
       const { replicas, why } = scales.get(pool.name) ?? { replicas: undefined, why: '' }
@@ -257,11 +274,11 @@ export class Reconciler {
           this.#tell(queue, 'Scaled', `Scaled pool ${pool.name} from ${from ?? 1} to ${replicas} pods: ${why}.`)
       }
       const built = desired.deployments.find((d) => d.metadata.name === name)
-      if (!built) continue
+      if (!built) return
       const pods = this.#caches.pods.ownedBy(key).filter((pod) => pod.metadata.labels?.[labelKeys.pool] === pool.name)
       const options = { replicas, companionFails: pods.some((pod) => isFailing(pod, [COMPANION])) }
       note(await this.#children.ensureDeployment(queue, built, options, this.#caches.deployments), built)
-    }
+    })
   }
 
   /** Objects that an earlier spec called for. Nothing is torn down for a spec that is refused. */
