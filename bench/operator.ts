@@ -7,6 +7,7 @@ import { idle } from './operator/idle.ts'
 import { isolation, ORDINARY } from './operator/isolation.ts'
 import { memory } from './operator/memory.ts'
 import { readOptions, type Options } from './operator/options.ts'
+import { setReplicas } from './operator/queues.ts'
 import { restart } from './operator/restart.ts'
 
 type OnFleet = (fleet: Fleet, options: Options) => Promise<void>
@@ -15,6 +16,7 @@ type OnFleet = (fleet: Fleet, options: Options) => Promise<void>
 const onFleet: Readonly<Record<string, OnFleet>> = { idle, restart, change, memory }
 
 async function measure(options: Options): Promise<boolean> {
+  setReplicas(options.replicas)
   const chosen = options.measurement.split(',')
   const wants = (name: string): boolean => chosen.includes(name) || chosen.includes('all')
   const some = Object.entries(onFleet).filter(([name]) => wants(name))

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { setTimeout as delay } from 'node:timers/promises'
 import { startRedis, type RedisServer } from '../../test/fixtures/redis-server.ts'
 import { until } from '../../test/fixtures/until.ts'
+import { isWrite } from './audit.ts'
 import type { Options } from './options.ts'
 import { Plane } from './plane.ts'
 import { Program } from './program.ts'
@@ -63,6 +64,16 @@ export async function settled({ metric }: Operator, quietMs = 5_000, seconds = 6
   }
 }
 
+/** Waits until the operator has written nothing for ten seconds: Events come after what they are about. */
+async function quiet(plane: Plane): Promise<void> {
+  for (;;) {
+    const from = Date.now()
+    await delay(10_000)
+    const since = await plane.audit.requests(from)
+    if (!since.some((each) => each.user === OPERATOR && isWrite(each) && each.resource !== 'leases')) return
+  }
+}
+
 /** A plane, a broker and an operator that has made everything of its TaskQueues and is quiet. */
 export interface Fleet {
   readonly plane: Plane
@@ -82,6 +93,7 @@ export async function withFleet<T>(options: Options, queues: number, work: (flee
     )
     await childrenOf(plane.client, queues)
     await settled(fleet.operator)
+    await quiet(plane)
     return await work(fleet)
   } finally {
     await fleet?.operator.program.end()

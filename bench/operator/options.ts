@@ -6,6 +6,8 @@ export interface Options {
   /** How many TaskQueues. */
   readonly queues: number
   readonly idleSeconds: number
+  /** Pods of each pool. A Deployment of 1 is made by fewer requests than others. */
+  readonly replicas: number
   /** Spec changes that are timed. */
   readonly samples: number
   /** TaskQueues that change beside each of them. */
@@ -29,6 +31,7 @@ export function readOptions(args: readonly string[]): Options {
     options: {
       queues: { type: 'string', default: '1000' },
       'idle-seconds': { type: 'string', default: '300' },
+      replicas: { type: 'string', default: '1' },
       samples: { type: 'string', default: '200' },
       others: { type: 'string', default: '100' },
       pods: { type: 'string', default: '5000' },
@@ -41,6 +44,7 @@ export function readOptions(args: readonly string[]): Options {
     measurement: positionals[0] ?? '',
     queues: Number(values.queues),
     idleSeconds: Number(values['idle-seconds']),
+    replicas: Number(values.replicas),
     samples: Number(values.samples),
     others: Number(values.others),
     pods: Number(values.pods),

@@ -37,12 +37,19 @@ export function nameOf(index: number): string {
   return `tq-${String(index).padStart(4, '0')}`
 }
 
+let replicas = 1
+
+/** How many pods each pool has from now on. */
+export function setReplicas(each: number): void {
+  replicas = each
+}
+
 /** @param image of the first pool; another one is a change of that pool alone */
 export function workersOf(name: string, image = 'registry.example/app:1'): Record<string, unknown>[] {
   return poolNames.map((pool, at) => ({
     name: pool,
     queues: [`${name}-${pool}`],
-    replicas: 1,
+    replicas,
     resources: { requests: { cpu: '100m', memory: '128Mi' }, limits: { memory: '256Mi' } },
     ...(at === 0 ? { podTemplate: { spec: { containers: [{ name: 'worker', image }] } } } : {}),
   }))

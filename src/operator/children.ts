@@ -71,13 +71,14 @@ export class Children {
     const live = cache.get(keyOf(desired))
     const typed = desired as unknown as LiveDeployment
     if (!live && replicas !== undefined) {
-      // Written with its number, or the API server would make it 1 first: that needs no saying.
-      const numbered = replicas === 1 ? typed : { ...typed, spec: { ...typed.spec, replicas } }
-      const outcome = await this.ensure(queue, numbered, cache)
+      // 1 is what the API server makes of no number.
+      if (replicas === 1) return this.ensure(queue, typed, cache)
+      // Written with its number, or the API server would make it 1 first.
+      const outcome = await this.ensure(queue, { ...typed, spec: { ...typed.spec, replicas } }, cache)
       if (outcome !== 'created') return outcome
       await this.scale(cache.get(keyOf(desired)) ?? typed, replicas)
       // The scaler has the number: it is given up here.
-      if (replicas !== 1) await this.ensure(queue, typed, cache)
+      await this.ensure(queue, typed, cache)
       return outcome
     }
     if (live && !companionFails && isOwn(queue, live) && !hasItsCompanion(live, desired)) {
@@ -129,9 +130,13 @@ export class Children {
     this.#settled.delete(key)
   }
 
-  /** Sets the number of pods as the scaler; a no-op is not written. Returns whether it was. */
+  /**
+   * Sets the number of pods as the scaler. Not written when it is right and no owner of the template would take it away by its next
+   * apply. Returns whether it was.
+   */
   async scale(live: LiveDeployment, replicas: number): Promise<boolean> {
-    if (live.spec.replicas === replicas && ownsReplicas(live)) return false
+    const held = ownsReplicas(live, SCALER) || !ownsReplicas(live, FIELD_MANAGER)
+    if (live.spec.replicas === replicas && held) return false
     const { namespace = '', name } = live.metadata
     const scale = { apiVersion: 'autoscaling/v1', kind: 'Scale', metadata: { namespace, name }, spec: { replicas } }
     await this.#client.apply(scale, SCALER, 'scale')
@@ -213,10 +218,10 @@ function ownFields({ metadata }: KubeObject): string {
   return JSON.stringify(ours.map(({ fieldsV1 }) => fieldsV1))
 }
 
-function ownsReplicas(live: LiveDeployment): boolean {
+function ownsReplicas(live: LiveDeployment, manager: string): boolean {
   return (live.metadata.managedFields ?? []).some((entry) => {
     const spec = entry.fieldsV1?.['f:spec']
-    return entry.manager === SCALER && typeof spec === 'object' && spec !== null && 'f:replicas' in spec
+    return entry.manager === manager && typeof spec === 'object' && spec !== null && 'f:replicas' in spec
   })
 }
 

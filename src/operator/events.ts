@@ -32,8 +32,8 @@ export type PostEvent = (event: KubeEvent) => Promise<void>
 const QUIET_MS = 300_000
 const MAX_MESSAGE = 1024
 const MAX_REMEMBERED = 4096
-/** So many are sent at once: an Event is a remark, and children are made before it. */
-const AT_ONCE = 2
+/** After each: an Event is a remark, and what it is about is written before it. So a thousand new TaskQueues don't wait for remarks. */
+const PAUSE_MS = 20
 /** Beyond so many that wait, the API server is away or far too slow for remarks. */
 const MAX_WAITING = 10_000
 
@@ -45,7 +45,7 @@ export class EventRecorder {
   readonly #onError: (error: unknown) => void
   readonly #told = new Map<string, number>()
   readonly #waiting: KubeEvent[] = []
-  #sending = 0
+  #sending = false
   #counter = 0
 
   constructor(post: PostEvent, clock: Clock, instance: string, onError: (error: unknown) => void) {
@@ -65,21 +65,16 @@ export class EventRecorder {
     if (this.#told.size > MAX_REMEMBERED) this.#told.delete(this.#told.keys().next().value ?? '')
     if (this.#waiting.length >= MAX_WAITING) this.#waiting.shift()
     this.#waiting.push(this.#build(about, note))
-    this.#pump()
+    if (!this.#sending) void this.#send()
   }
 
-  #pump(): void {
-    while (this.#sending < AT_ONCE) {
-      const event = this.#waiting.shift()
-      if (!event) return
-      this.#sending++
-      void this.#post(event)
-        .catch(this.#onError)
-        .finally(() => {
-          this.#sending--
-          this.#pump()
-        })
+  async #send(): Promise<void> {
+    this.#sending = true
+    for (let event = this.#waiting.shift(); event; event = this.#waiting.shift()) {
+      await this.#post(event).catch(this.#onError)
+      await this.#clock.sleep(PAUSE_MS)
     }
+    this.#sending = false
   }
 
   #build(about: KubeObject, note: EventNote): KubeEvent {
