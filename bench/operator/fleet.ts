@@ -21,12 +21,11 @@ export interface Operator {
 
 /** Starts it and waits until it leads and its caches are in sync. */
 export async function startOperator(plane: Plane, options: Options): Promise<Operator> {
-  const { concurrency, profile } = options
+  const { concurrency, nodeFlags, profile } = options
   const flags = profile === '' ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]
   const program = new Program(
     join(plane.folder, `operator-${Date.now()}.log`),
-    // As in the chart.
-    [process.execPath, '--max-old-space-size=256', ...flags, MAIN],
+    [process.execPath, ...nodeFlags, ...flags, MAIN],
     {
       KUBECONFIG: await plane.kubeconfigOf(OPERATOR),
       TASKQUEUE_OPERATOR_IMAGE: 'registry.example/operator:1',

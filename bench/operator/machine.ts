@@ -9,16 +9,25 @@ export class MachineTime {
   readonly #busy = busySeconds()
   readonly #own = ownSeconds()
 
+  /** Seconds of CPU that the processes of the bench have used since this was made: what the clock would say on cores of one's own. */
+  ownSeconds(): number {
+    return [...this.#spent().values()].reduce((sum, value) => sum + value, 0)
+  }
+
   /** `kube-apiserver 8.1 s, node 3.0 s, ... of CPU; others 40 % of 2 cores` since this was made. */
   toString(): string {
-    const spent = new Map([...ownSeconds()].map(([name, value]) => [name, value - (this.#own.get(name) ?? 0)]))
-    const own = [...spent.values()].reduce((sum, value) => sum + value, 0)
+    const spent = this.#spent()
+    const own = this.ownSeconds()
     const cores = availableParallelism()
     const all = ((performance.now() - this.#at) / 1000) * cores
     const others = Math.max(0, busySeconds() - this.#busy - own) / all
     const each = [...spent].filter(([, value]) => value >= 0.05).sort(([, a], [, b]) => b - a)
     const list = each.map(([name, value]) => `${name} ${value.toFixed(1)} s`).join(', ')
-    return `CPU: ${list}; others on the machine: ${(others * 100).toFixed(0)} % of ${cores} cores`
+    return `CPU: ${list}; in all ${own.toFixed(1)} s; others on the machine: ${(others * 100).toFixed(0)} % of ${cores} cores`
+  }
+
+  #spent(): Map<string, number> {
+    return new Map([...ownSeconds()].map(([name, value]) => [name, value - (this.#own.get(name) ?? 0)]))
   }
 }
 

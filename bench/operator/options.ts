@@ -17,6 +17,8 @@ export interface Options {
   readonly concurrency: number
   /** Of `create`: which of the four to run. */
   readonly contestants: readonly string[]
+  /** Flags of the operator's Node; the chart's when none are given. */
+  readonly nodeFlags: readonly string[]
   /** Folder for CPU profiles of the operator; empty for none. */
   readonly profile: string
 }
@@ -37,6 +39,7 @@ export function readOptions(args: readonly string[]): Options {
       pods: { type: 'string', default: '5000' },
       concurrency: { type: 'string', default: '8' },
       only: { type: 'string', default: contestants.join(',') },
+      'node-flags': { type: 'string', default: '--max-old-space-size=256' },
       profile: { type: 'string', default: '' },
     },
   })
@@ -50,6 +53,7 @@ export function readOptions(args: readonly string[]): Options {
     pods: Number(values.pods),
     concurrency: Number(values.concurrency),
     contestants: values.only.split(','),
+    nodeFlags: values['node-flags'].split(' '),
     profile: values.profile,
   }
 }

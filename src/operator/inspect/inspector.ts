@@ -23,9 +23,11 @@ export interface InspectorOptions {
   intervalMs: number
   /** Ceiling of the pause while a broker can't be reached. */
   maxBackoffMs: number
+  /** So many TaskQueues are looked at in every interval; beyond, the pause of those that nothing scales by grows with their number. */
+  perInterval: number
 }
 
-const DEFAULTS: InspectorOptions = { intervalMs: 5_000, maxBackoffMs: 15_000 }
+const DEFAULTS: InspectorOptions = { intervalMs: 5_000, maxBackoffMs: 15_000, perInterval: 200 }
 
 interface Followed {
   /** What is followed, as JSON: a change begins a new loop. */
@@ -40,6 +42,8 @@ interface Target {
   broker: TaskQueue['spec']['broker']
   results: TaskQueue['spec']['results']
   queues: readonly string[]
+  /** The number of pods follows what is seen, and soon. */
+  scaled: boolean
 }
 
 type Urls = { url: string } | { url: undefined; problem: BrokerObservation }
@@ -68,7 +72,9 @@ export class BrokerInspector {
   follow(queue: TaskQueue, queues: readonly string[]): void {
     const key = keyOf(queue)
     const { namespace = '', name } = queue.metadata
-    const target: Target = { namespace, name, broker: queue.spec.broker, results: queue.spec.results, queues }
+    const { broker, results, workers = [] } = queue.spec
+    const scaled = workers.some(({ autoscale }) => autoscale !== undefined)
+    const target: Target = { namespace, name, broker, results, queues, scaled }
     const text = JSON.stringify(target)
     const known = this.#followed.get(key)
     if (known?.target === text) return
@@ -111,14 +117,16 @@ export class BrokerInspector {
       if (news) followed.latest = observation
       if (news || (secrets !== undefined && secrets !== found.secrets)) this.#onChange(key)
       secrets = found.secrets
-      await this.#clock.sleep(this.#pause(failures), signal)
+      await this.#clock.sleep(this.#pause(failures, target), signal)
     }
     if (url !== undefined) this.#links.release(url, user)
   }
 
-  #pause(failures: number): number {
-    const { intervalMs, maxBackoffMs } = this.#options
-    const base = failures === 0 ? intervalMs : Math.min(maxBackoffMs, intervalMs * 2 ** Math.min(failures - 1, 10))
+  #pause(failures: number, { scaled }: Target): number {
+    const { intervalMs, maxBackoffMs, perInterval } = this.#options
+    // What only status tells may be a little older where there is much of it.
+    const usual = scaled ? intervalMs : intervalMs * Math.max(1, this.#followed.size / perInterval)
+    const base = failures === 0 ? usual : Math.min(maxBackoffMs, intervalMs * 2 ** Math.min(failures - 1, 10))
     return base * (0.9 + Math.random() * 0.2)
   }
 
