@@ -40,7 +40,7 @@ export async function create(options: Options): Promise<void> {
   const go = chosen.has('controller-runtime')
     ? await runRival(controllerRuntime, queues, ours.template, options)
     : nothing
-  const few = Math.max(1, Math.round(queues / KOPF_SHARE))
+  const few = options.kopfQueues > 0 ? options.kopfQueues : Math.max(1, Math.round(queues / KOPF_SHARE))
   const python = chosen.has('kopf') ? await runRival(kopf, few, ours.template, options) : nothing
   const asMany = { ms: (python.ms * queues) / few, cpuSeconds: (python.cpuSeconds * queues) / few }
   say('  ratios by the clock, and by seconds of CPU, which others on the machine change less:')

@@ -15,6 +15,8 @@ export interface Options {
   readonly pods: number
   /** TaskQueues that the operators reconcile at once. */
   readonly concurrency: number
+  /** TaskQueues for kopf; a tenth when it is 0. */
+  readonly kopfQueues: number
   /** Of `create`: which of the four to run. */
   readonly contestants: readonly string[]
   /** Flags of the operator's Node; the chart's when none are given. */
@@ -38,8 +40,12 @@ export function readOptions(args: readonly string[]): Options {
       others: { type: 'string', default: '100' },
       pods: { type: 'string', default: '5000' },
       concurrency: { type: 'string', default: '8' },
+      'kopf-queues': { type: 'string', default: '0' },
       only: { type: 'string', default: contestants.join(',') },
-      'node-flags': { type: 'string', default: '--max-old-space-size=256' },
+      'node-flags': {
+        type: 'string',
+        default: '--max-old-space-size=256 --max-semi-space-size=4 --heap-growing-percent=40',
+      },
       profile: { type: 'string', default: '' },
     },
   })
@@ -52,6 +58,7 @@ export function readOptions(args: readonly string[]): Options {
     others: Number(values.others),
     pods: Number(values.pods),
     concurrency: Number(values.concurrency),
+    kopfQueues: Number(values['kopf-queues']),
     contestants: values.only.split(','),
     nodeFlags: values['node-flags'].split(' '),
     profile: values.profile,
