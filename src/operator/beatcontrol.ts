@@ -8,6 +8,7 @@ import type { DesiredPod } from './desired/beat.ts'
 import type { Desired } from './desired/index.ts'
 import { annotationKeys, names } from './desired/names.ts'
 import { schedulesHash } from './desired/schedules.ts'
+import { isConflict } from './errors.ts'
 import type { Cache } from './kube/cache.ts'
 import type { KubeClient } from './kube/client.ts'
 import { pods as podResource } from './kube/resources.ts'
@@ -130,24 +131,27 @@ export class BeatControl {
   async #create(queue: TaskQueue, action: Extract<BeatAction, { do: 'create' }>): Promise<BeatOutcome> {
     const { namespace = '', name } = action.pod.metadata
     const before = historyOf(queue.status)
-    // The cache knows only what has our label: look first whether the name is free.
-    const other = await this.#client.get<LivePod>(podResource, namespace, name)
-    if (other) {
-      const stranger = strangerSentence(queue, other)
-      if (stranger !== undefined) return refused(undefined, before, { reason: 'NameTaken', message: stranger })
-      this.#pods.upsert(other)
-      return { live: other, history: before }
-    }
     try {
       const created = (await this.#client.create(action.pod, FIELD_MANAGER)) as unknown as LivePod
       this.#pods.upsert(created)
       this.#tell(queue, 'BeatCreated', `Created beat Pod ${name}.`)
       return { live: created, history: action.history }
     } catch (error) {
+      const other = isConflict(error) ? await this.#client.get<LivePod>(podResource, namespace, name) : undefined
+      if (other) return this.#found(queue, other)
       const message = refusalSentence(action.pod, error)
       if (message === undefined) throw error
       return refused(undefined, before, { reason: 'ApplyRefused', message })
     }
+  }
+
+  /** The cache knows only what has our label: the name was taken already. */
+  #found(queue: TaskQueue, other: LivePod): BeatOutcome {
+    const history = historyOf(queue.status)
+    const stranger = strangerSentence(queue, other)
+    if (stranger !== undefined) return refused(undefined, history, { reason: 'NameTaken', message: stranger })
+    this.#pods.upsert(other)
+    return { live: other, history }
   }
 }
 

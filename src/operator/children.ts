@@ -5,7 +5,7 @@ import { difference } from './difference.ts'
 import { COMPANION } from './desired/companion.ts'
 import { labelKeys } from './desired/names.ts'
 import { withCompanion, type DesiredDeployment } from './desired/worker.ts'
-import { ApiError } from './errors.ts'
+import { ApiError, isConflict } from './errors.ts'
 import type { Cache } from './kube/cache.ts'
 import type { KubeClient } from './kube/client.ts'
 import { resourceOf } from './kube/resources.ts'
@@ -37,16 +37,22 @@ export class Children {
 
   /** Makes the object what it should be. Refusals by the API server are returned, other errors thrown. */
   async ensure<T extends KubeObject>(queue: TaskQueue, desired: T, cache: Cache<T>): Promise<WriteOutcome> {
-    const key = keyOf(desired)
-    // The cache knows only what has our label: before the first write, look whether the name is free.
-    const live = cache.get(key) ?? (await this.#read<T>(desired))
-    if (!live) return this.#write(desired, cache, 'created')
+    const live = cache.get(keyOf(desired))
+    if (live) return this.#change(queue, desired, live, cache)
+    // The cache knows only what has our label: the name may be a stranger's.
+    const outcome = await this.#create(desired, cache)
+    if (outcome !== 'taken') return outcome
+    const other = await this.#read<T>(desired)
+    return other ? this.#change(queue, desired, other, cache) : this.#write(desired, cache, 'created')
+  }
+
+  async #change<T extends KubeObject>(queue: TaskQueue, desired: T, live: T, cache: Cache<T>): Promise<WriteOutcome> {
     const stranger = strangerSentence(queue, live)
     if (stranger !== undefined) return { refused: stranger }
     if (difference(desired, live, FIELD_MANAGER) === undefined || this.#isSettled(queue, desired, live))
       return 'unchanged'
     const outcome = await this.#write(desired, cache, 'changed')
-    const after = cache.get(key)
+    const after = cache.get(keyOf(desired))
     // Fields that the API server drops or rewrites would else be applied for ever.
     if (after && difference(desired, after, FIELD_MANAGER) !== undefined) this.#settle(queue, desired, after)
     return outcome
@@ -65,13 +71,17 @@ export class Children {
     const live = cache.get(keyOf(desired))
     const typed = desired as unknown as LiveDeployment
     if (!live && replicas !== undefined) {
+      // 1 is what the API server makes of no number.
+      if (replicas === 1) return this.ensure(queue, typed, cache)
       // Written with its number, or the API server would make it 1 first.
       const outcome = await this.ensure(queue, { ...typed, spec: { ...typed.spec, replicas } }, cache)
       if (outcome !== 'created') return outcome
       await this.scale(cache.get(keyOf(desired)) ?? typed, replicas)
+      // The scaler has the number: it is given up here.
+      await this.ensure(queue, typed, cache)
       return outcome
     }
-    if (live && !companionFails && isOwn(queue, live)) {
+    if (live && !companionFails && isOwn(queue, live) && !hasItsCompanion(live, desired)) {
       const kept = withCompanion(desired, companionOf(live)) as unknown as LiveDeployment
       const effect = await this.#effectOf(queue, kept, live)
       if (effect === 'none') return 'unchanged'
@@ -120,9 +130,13 @@ export class Children {
     this.#settled.delete(key)
   }
 
-  /** Sets the number of pods as the scaler; a no-op is not written. Returns whether it was. */
+  /**
+   * Sets the number of pods as the scaler. Not written when it is right and no owner of the template would take it away by its next
+   * apply. Returns whether it was.
+   */
   async scale(live: LiveDeployment, replicas: number): Promise<boolean> {
-    if (live.spec.replicas === replicas && ownsReplicas(live)) return false
+    const held = ownsReplicas(live, SCALER) || !ownsReplicas(live, FIELD_MANAGER)
+    if (live.spec.replicas === replicas && held) return false
     const { namespace = '', name } = live.metadata
     const scale = { apiVersion: 'autoscaling/v1', kind: 'Scale', metadata: { namespace, name }, spec: { replicas } }
     await this.#client.apply(scale, SCALER, 'scale')
@@ -136,6 +150,18 @@ export class Children {
 
   async #read<T extends KubeObject>(desired: T): Promise<T | undefined> {
     return this.#client.get<T>(resourceOf(desired.kind), desired.metadata.namespace ?? '', desired.metadata.name)
+  }
+
+  /** Creates by server-side apply, in one request and only when there is no object of the name. */
+  async #create<T extends KubeObject>(desired: T, cache: Cache<T>): Promise<WriteOutcome | 'taken'> {
+    // A version that no object has: it conflicts with whatever is there, and with nothing when nothing is.
+    const metadata = { ...desired.metadata, resourceVersion: '1' }
+    try {
+      return await this.#write({ ...desired, metadata }, cache, 'created')
+    } catch (error) {
+      if (isConflict(error)) return 'taken'
+      throw error
+    }
   }
 
   async #write<T extends KubeObject>(desired: T, cache: Cache<T>, how: 'created' | 'changed'): Promise<WriteOutcome> {
@@ -175,6 +201,14 @@ function companionOf(live: LiveDeployment): ContainerSeen | undefined {
   return live.spec.template.spec.initContainers?.find((container) => container.name === COMPANION)
 }
 
+/** Whether the companion that runs is the very one that is wanted: then no apply rolls pods for its sake. */
+function hasItsCompanion(live: LiveDeployment, { spec }: DesiredDeployment): boolean {
+  const wanted = spec.template.spec?.initContainers?.find((container) => container.name === COMPANION)
+  const running = companionOf(live)
+  const policy = wanted?.imagePullPolicy ?? running?.imagePullPolicy
+  return wanted?.image === running?.image && policy === running?.imagePullPolicy
+}
+
 /** The fields that are ours, as text. */
 function ownFields({ metadata }: KubeObject): string {
   const ours = (metadata.managedFields ?? []).filter(
@@ -184,10 +218,10 @@ function ownFields({ metadata }: KubeObject): string {
   return JSON.stringify(ours.map(({ fieldsV1 }) => fieldsV1))
 }
 
-function ownsReplicas(live: LiveDeployment): boolean {
+function ownsReplicas(live: LiveDeployment, manager: string): boolean {
   return (live.metadata.managedFields ?? []).some((entry) => {
     const spec = entry.fieldsV1?.['f:spec']
-    return entry.manager === SCALER && typeof spec === 'object' && spec !== null && 'f:replicas' in spec
+    return entry.manager === manager && typeof spec === 'object' && spec !== null && 'f:replicas' in spec
   })
 }
 

@@ -34,6 +34,7 @@ import {
   type LiveDeployment,
   type LivePod,
 } from './objects.ts'
+import { keptChild, keptPod, keptQueue } from './kept.ts'
 import { Reconciler, type Caches } from './reconcile.ts'
 import { secretReferences, secretsRevision } from './secretsrevision.ts'
 import type { Settings } from './settings.ts'
@@ -88,12 +89,12 @@ export class Controller {
       if (this.#synced) this.#queue.add(key)
     }
     this.#caches = {
-      taskQueues: new Cache<TaskQueue>(keyOf, enqueue),
-      deployments: new Cache<LiveDeployment>(ownerKey, enqueue),
-      pods: new Cache<LivePod>(ownerKey, enqueue),
-      configMaps: new Cache<LiveConfigMap>(ownerKey, enqueue),
-      volumeClaims: new Cache<DesiredVolumeClaim>(ownerKey, enqueue),
-      supports: new Map(kinds.map(({ kind }) => [kind, new Cache<KubeObject>(ownerKey, enqueue)])),
+      taskQueues: new Cache<TaskQueue>(keyOf, enqueue, keptQueue),
+      deployments: new Cache<LiveDeployment>(ownerKey, enqueue, keptChild),
+      pods: new Cache<LivePod>(ownerKey, enqueue, keptPod),
+      configMaps: new Cache<LiveConfigMap>(ownerKey, enqueue, keptChild),
+      volumeClaims: new Cache<DesiredVolumeClaim>(ownerKey, enqueue, keptChild),
+      supports: new Map(kinds.map(({ kind }) => [kind, new Cache<KubeObject>(ownerKey, enqueue, keptChild)])),
     }
     this.#kinds = kinds
     const values = new SecretValues(client, clock)

@@ -32,6 +32,10 @@ export type PostEvent = (event: KubeEvent) => Promise<void>
 const QUIET_MS = 300_000
 const MAX_MESSAGE = 1024
 const MAX_REMEMBERED = 4096
+/** After each: an Event is a remark, and what it is about is written before it. So a thousand new TaskQueues don't wait for remarks. */
+const PAUSE_MS = 20
+/** Beyond so many that wait, the API server is away or far too slow for remarks. */
+const MAX_WAITING = 10_000
 
 /** Tells Events, and never fails for it: an Event that can't be written is told to `onError` and forgotten. */
 export class EventRecorder {
@@ -40,6 +44,8 @@ export class EventRecorder {
   readonly #instance: string
   readonly #onError: (error: unknown) => void
   readonly #told = new Map<string, number>()
+  readonly #waiting: KubeEvent[] = []
+  #sending = false
   #counter = 0
 
   constructor(post: PostEvent, clock: Clock, instance: string, onError: (error: unknown) => void) {
@@ -57,7 +63,18 @@ export class EventRecorder {
     this.#told.delete(key)
     this.#told.set(key, now)
     if (this.#told.size > MAX_REMEMBERED) this.#told.delete(this.#told.keys().next().value ?? '')
-    this.#post(this.#build(about, note)).catch(this.#onError)
+    if (this.#waiting.length >= MAX_WAITING) this.#waiting.shift()
+    this.#waiting.push(this.#build(about, note))
+    if (!this.#sending) void this.#send()
+  }
+
+  async #send(): Promise<void> {
+    this.#sending = true
+    for (let event = this.#waiting.shift(); event; event = this.#waiting.shift()) {
+      await this.#post(event).catch(this.#onError)
+      await this.#clock.sleep(PAUSE_MS)
+    }
+    this.#sending = false
   }
 
   #build(about: KubeObject, note: EventNote): KubeEvent {

@@ -1,7 +1,8 @@
 // One TaskQueue, level-triggered: read the caches, build what should be, write the differences, write status when it changed.
 // In the steady state it writes nothing. It holds no state that a restart could not lose.
 
-import { BeatControl } from './beatcontrol.ts'
+import { atOnce } from './atonce.ts'
+import { BeatControl, type BeatOutcome } from './beatcontrol.ts'
 import { Children, isOwn, type WriteOutcome } from './children.ts'
 import type { Clock } from './clock.ts'
 import { eventfulFindings, isBad } from './conditions.ts'
@@ -61,6 +62,8 @@ export interface Inspector {
 export type RevisionOfSecrets = (queue: TaskQueue) => Promise<string | null | undefined>
 
 const REFUSED_RETRY_MS = 30_000
+/** Writes of one TaskQueue that are under way at once. */
+const AT_ONCE = 4
 /** One failure may be a hiccup of the API server, which the next attempt mends; so many in a row are told in status. */
 const FAILURES_TOLD = 3
 
@@ -135,25 +138,7 @@ export class Reconciler {
     this.#inspector.follow(queue, [...new Set(pools.flatMap((pool) => queuesOf(queue, pool)))])
     const scales = this.#scales(queue, key)
     const desired = this.#desired(queue, key, scales, await this.#revisionOf(queue))
-    const refused: string[] = []
-    const note = (outcome: WriteOutcome, object: KubeObject): void => {
-      if (typeof outcome === 'object') refused.push(outcome.refused)
-      else if (outcome === 'created') this.#tell(queue, 'Created', `Created ${object.kind} ${object.metadata.name}.`)
-    }
-
-    for (const object of desired.supports) {
-      const cache = this.#caches.supports.get(object.kind)
-      if (cache) note(await this.#children.ensure(queue, object, cache), object)
-      else refused.push(absentSentence(object))
-    }
-    if (desired.volumeClaim)
-      note(await this.#children.ensure(queue, desired.volumeClaim, this.#caches.volumeClaims), desired.volumeClaim)
-    if (desired.schedules)
-      note(await this.#children.ensure(queue, desired.schedules, this.#caches.configMaps), desired.schedules)
-    await this.#status.rememberReplicas(queue, scales)
-    await this.#drainPods(queue, key, scales)
-    await this.#ensureWorkers(queue, key, desired, scales, note)
-    const beat = await this.#beat.ensure(queue, desired)
+    const { refused, beat } = await this.#ensureAll(queue, key, desired, scales)
     await this.#removeOrphans(queue, key, desired)
 
     const deployments = this.#own(queue, this.#caches.deployments)
@@ -177,6 +162,51 @@ export class Reconciler {
       ...[...scales.values()].map((scale) => scale.againMs),
     ].filter((ms) => ms !== undefined)
     return again.length > 0 ? { requeueAfterMs: Math.min(...again) } : {}
+  }
+
+  async #ensureAll(
+    queue: TaskQueue,
+    key: ObjectKey,
+    desired: Desired,
+    scales: ReadonlyMap<string, PoolScale>,
+  ): Promise<{ refused: string[]; beat: BeatOutcome }> {
+    const [refused, made]: [string[], string[]] = [[], []]
+    const note = (outcome: WriteOutcome, object: KubeObject): void => {
+      if (typeof outcome === 'object') refused.push(outcome.refused)
+      else if (outcome === 'created') made.push(`${object.kind} ${object.metadata.name}`)
+    }
+    try {
+      await this.#ensureSupports(queue, desired, refused, note)
+      await this.#status.rememberReplicas(queue, scales)
+      await this.#drainPods(queue, key, scales)
+      await this.#ensureWorkers(queue, key, desired, scales, note)
+    } finally {
+      // One Event for all of them, also when the next could not be made.
+      if (made.length > 0) this.#tell(queue, 'Created', `Created ${made.join(', ')}.`)
+    }
+    // In an order of their own, whatever came first: the same refusals must make the same status.
+    return { refused: refused.sort(), beat: await this.#beat.ensure(queue, desired) }
+  }
+
+  /** What pods need, or what must be there before them. */
+  async #ensureSupports(
+    queue: TaskQueue,
+    { supports: [account, ...others], volumeClaim, schedules }: Desired,
+    refused: string[],
+    note: (outcome: WriteOutcome, object: KubeObject) => void,
+  ): Promise<void> {
+    const { supports, configMaps, volumeClaims } = this.#caches
+    const support = async (object: KubeObject): Promise<void> => {
+      const cache = supports.get(object.kind)
+      if (cache) note(await this.#children.ensure(queue, object, cache), object)
+      else refused.push(absentSentence(object))
+    }
+    if (account) await support(account)
+    const rest = others.map((object) => () => support(object))
+    if (volumeClaim)
+      rest.push(async () => note(await this.#children.ensure(queue, volumeClaim, volumeClaims), volumeClaim))
+    if (schedules) rest.push(async () => note(await this.#children.ensure(queue, schedules, configMaps), schedules))
+    await atOnce(rest, AT_ONCE, (write) => write())
   }
 
   #scales(queue: TaskQueue, key: ObjectKey): Map<string, PoolScale> {
@@ -256,7 +286,7 @@ export class Reconciler {
     scales: ReadonlyMap<string, PoolScale>,
     note: (outcome: WriteOutcome, object: KubeObject) => void,
   ): Promise<void> {
-    for (const pool of queue.spec.workers ?? []) {
+    await atOnce(queue.spec.workers ?? [], AT_ONCE, async (pool) => {
       const name = names.deployment(queue, pool)
       const live = this.#caches.deployments.get(`${queue.metadata.namespace ?? ''}/${name}`)
       const { replicas, why } = scales.get(pool.name) ?? { replicas: undefined, why: '' }
@@ -267,11 +297,11 @@ export class Reconciler {
           this.#tell(queue, 'Scaled', `Scaled pool ${pool.name} from ${from ?? 1} to ${replicas} pods: ${why}.`)
       }
       const built = desired.deployments.find((d) => d.metadata.name === name)
-      if (!built) continue
+      if (!built) return
       const pods = this.#caches.pods.ownedBy(key).filter((pod) => pod.metadata.labels?.[labelKeys.pool] === pool.name)
       const options = { replicas, companionFails: pods.some((pod) => isFailing(pod, [COMPANION])) }
       note(await this.#children.ensureDeployment(queue, built, options, this.#caches.deployments), built)
-    }
+    })
   }
 
   /** Objects that an earlier spec called for. Nothing is torn down for a spec that is refused. */

@@ -23,6 +23,8 @@ export interface InspectorOptions {
   intervalMs: number
   /** Ceiling of the pause while a broker can't be reached. */
   maxBackoffMs: number
+  /** So many TaskQueues are looked at in every interval; beyond, the pause of those that nothing scales by grows with their number. */
+  perInterval: number
 }
 
 /** While pods drain: their pool waits for them. */
@@ -30,7 +32,7 @@ const DRAINING_INTERVAL_MS = 1_000
 /** Should the operator be gone, its pods take again after this. */
 const DRAIN_TTL_SECONDS = 60
 
-const DEFAULTS: InspectorOptions = { intervalMs: 5_000, maxBackoffMs: 15_000 }
+const DEFAULTS: InspectorOptions = { intervalMs: 5_000, maxBackoffMs: 15_000, perInterval: 200 }
 
 interface Followed {
   /** What is followed, as JSON: a change begins a new loop. */
@@ -51,6 +53,8 @@ interface Target {
   broker: TaskQueue['spec']['broker']
   results: TaskQueue['spec']['results']
   queues: readonly string[]
+  /** The number of pods follows what is seen, and soon. */
+  scaled: boolean
 }
 
 type Urls = { url: string } | { url: undefined; problem: BrokerObservation }
@@ -79,7 +83,9 @@ export class BrokerInspector {
   follow(queue: TaskQueue, queues: readonly string[]): void {
     const key = keyOf(queue)
     const { namespace = '', name } = queue.metadata
-    const target: Target = { namespace, name, broker: queue.spec.broker, results: queue.spec.results, queues }
+    const { broker, results, workers = [] } = queue.spec
+    const scaled = workers.some(({ autoscale }) => autoscale !== undefined)
+    const target: Target = { namespace, name, broker, results, queues, scaled }
     const text = JSON.stringify(target)
     const known = this.#followed.get(key)
     if (known?.target === text) return
@@ -139,7 +145,7 @@ export class BrokerInspector {
       if (news) followed.latest = observation
       if (news || (secrets !== undefined && secrets !== found.secrets)) this.#onChange(key)
       secrets = found.secrets
-      const pause = this.#pause(failures)
+      const pause = this.#pause(failures, target)
       const drains = followed.draining.length > 0 && failures === 0
       await this.#clock.sleep(
         drains ? Math.min(pause, DRAINING_INTERVAL_MS) : pause,
@@ -150,9 +156,11 @@ export class BrokerInspector {
     if (url !== undefined) this.#links.release(url, user)
   }
 
-  #pause(failures: number): number {
-    const { intervalMs, maxBackoffMs } = this.#options
-    const base = failures === 0 ? intervalMs : Math.min(maxBackoffMs, intervalMs * 2 ** Math.min(failures - 1, 10))
+  #pause(failures: number, { scaled }: Target): number {
+    const { intervalMs, maxBackoffMs, perInterval } = this.#options
+    // What only status tells may be a little older where there is much of it.
+    const usual = scaled ? intervalMs : intervalMs * Math.max(1, this.#followed.size / perInterval)
+    const base = failures === 0 ? usual : Math.min(maxBackoffMs, intervalMs * 2 ** Math.min(failures - 1, 10))
     return base * (0.9 + Math.random() * 0.2)
   }
 

@@ -14,14 +14,21 @@ export class Cache<T extends KubeObject> implements WatchSink<T> {
   readonly #gone = new Map<string, string>()
   readonly #ownerOf: (object: T) => ObjectKey | undefined
   readonly #onChange: (owner: ObjectKey) => void
+  /** What of an object is held on to; the same for what was kept already. */
+  readonly keep: (object: T) => T
 
   /**
    * `ownerOf` names the TaskQueue that an object belongs to; `onChange` is told its key whenever the object appears, changes or
    * goes. Neither may throw.
    */
-  constructor(ownerOf: (object: T) => ObjectKey | undefined, onChange: (owner: ObjectKey) => void) {
+  constructor(
+    ownerOf: (object: T) => ObjectKey | undefined,
+    onChange: (owner: ObjectKey) => void,
+    keep: (object: T) => T = (object) => object,
+  ) {
     this.#ownerOf = ownerOf
     this.#onChange = onChange
+    this.keep = keep
   }
 
   get size(): number {
@@ -62,7 +69,7 @@ export class Cache<T extends KubeObject> implements WatchSink<T> {
     if (wentAt !== undefined && !isOlder(at(object, wentAt), object)) return
     const ownerBefore = before && this.#ownerOf(before)
     const owner = this.#ownerOf(object)
-    this.#objects.set(key, object)
+    this.#objects.set(key, this.keep(object))
     if (ownerBefore !== undefined && ownerBefore !== owner) {
       this.#unlink(ownerBefore, key)
       this.#onChange(ownerBefore)

@@ -9,9 +9,10 @@ import { pathOf, type Resource } from './resources.ts'
 
 /**
  * Where the objects go. `replace` is the whole truth of a namespace ('' for all) at the list's version; the others are single
- * changes.
+ * changes. `keep` takes off what nobody reads, so that a long list is not held whole.
  */
 export interface WatchSink<T extends KubeObject> {
+  keep?(object: T): T
   replace(objects: T[], namespace: string, version: string): void
   upsert(object: T): void
   remove(object: T): void
@@ -120,7 +121,10 @@ export class Watch<T extends KubeObject> {
       }
       // Items of a list carry no apiVersion and kind of their own.
       const { apiVersion, kind } = this.#target.resource
-      for (const item of page.items) objects.push({ ...item, apiVersion, kind })
+      for (const item of page.items) {
+        const object = { ...item, apiVersion, kind }
+        objects.push(this.#sink.keep?.(object) ?? object)
+      }
       next = page.metadata.continue ?? ''
       if (next === '') {
         this.#sink.replace(objects, this.#target.namespace, page.metadata.resourceVersion)
