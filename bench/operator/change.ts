@@ -4,6 +4,7 @@ import { deployments, taskQueues } from '../../src/operator/kube/resources.ts'
 import { say, spread } from './figures.ts'
 import { OPERATOR, type Fleet } from './fleet.ts'
 import { tally } from './audit.ts'
+import { MachineTime } from './machine.ts'
 import type { Options } from './options.ts'
 import { inParallel } from './parallel.ts'
 import { NAMESPACE } from './plane.ts'
@@ -17,7 +18,8 @@ export async function change({ plane, operator }: Fleet, options: Options): Prom
   const others = Math.min(options.others, queues - 1)
   const watch = await DeploymentWatch.open(plane)
   const [one, all]: [number[], number[]] = [[], []]
-  const [from, spent] = [Date.now(), operator.program.cpuSeconds()]
+  const [from, spent, time] = [Date.now(), operator.program.cpuSeconds(), new MachineTime()]
+  const passes = await operator.metric('taskqueue_operator_reconciles_total')
   try {
     for (let sample = 0; sample < samples; sample++) {
       const names = Array.from({ length: others + 1 }, (_, i) => nameOf((sample * (others + 1) + i) % queues))
@@ -31,11 +33,16 @@ export async function change({ plane, operator }: Fleet, options: Options): Prom
   } finally {
     watch.close()
   }
+  const machine = String(time)
+  const looks = (await operator.metric('taskqueue_operator_reconciles_total')) - passes
+  const each = (value: number): string => (value / all.length).toFixed(2)
+  const cpuMs = (operator.program.cpuSeconds() - spent) * 1000
   const asked = (await plane.audit.requests(from)).filter(({ user }) => user === OPERATOR)
   say(`change: the image of one pool, while ${others} other TaskQueues of ${queues} change at the same moment`)
   say(`  the one: ${spread(one)} (wanted: p99 < 500 ms)`)
   say(`  each of them all: ${spread(all)}`)
-  say(`  ${(operator.program.cpuSeconds() - spent).toFixed(1)} s of CPU; asked in all: ${tally(asked)}`)
+  say(`  of the operator a change: ${each(cpuMs)} ms of CPU, ${each(looks)} reconciles; asked in all: ${tally(asked)}`)
+  say(`  ${machine}`)
 }
 
 /** Changes the image of the first pool; milliseconds from the answer until its Deployment is seen changed. */

@@ -161,7 +161,10 @@ export class BrokerInspector {
     // What only status tells may be a little older where there is much of it.
     const usual = scaled ? intervalMs : intervalMs * Math.max(1, this.#followed.size / perInterval)
     const base = failures === 0 ? usual : Math.min(maxBackoffMs, intervalMs * 2 ** Math.min(failures - 1, 10))
-    return base * (0.9 + Math.random() * 0.2)
+    const wake = this.#clock.monotonic() + base * (0.9 + Math.random() * 0.2)
+    // On the full second, with others: many small awakenings cost far more than a few large ones.
+    const grid = Math.min(1_000, intervalMs / 5)
+    return Math.ceil(wake / grid) * grid - this.#clock.monotonic()
   }
 
   /** The broker's URL, and what its Secrets say by now: a change of them is the reconciler's business too. */
