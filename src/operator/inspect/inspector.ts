@@ -21,6 +21,8 @@ export type ReadSecret = (
 export interface InspectorOptions {
   /** Pause between two looks at one broker, with a fifth of jitter. Milliseconds. */
   intervalMs: number
+  /** The pause where the number of pods follows what is seen: the first task of a pool without pods waits for it. Milliseconds. */
+  scaledIntervalMs: number
   /** Ceiling of the pause while a broker can't be reached. */
   maxBackoffMs: number
   /** So many TaskQueues are looked at in every interval; beyond, the pause of those that nothing scales by grows with their number. */
@@ -32,7 +34,12 @@ const DRAINING_INTERVAL_MS = 1_000
 /** Should the operator be gone, its pods take again after this. */
 const DRAIN_TTL_SECONDS = 60
 
-const DEFAULTS: InspectorOptions = { intervalMs: 5_000, maxBackoffMs: 15_000, perInterval: 200 }
+const DEFAULTS: InspectorOptions = {
+  intervalMs: 5_000,
+  scaledIntervalMs: 2_000,
+  maxBackoffMs: 15_000,
+  perInterval: 200,
+}
 
 interface Followed {
   /** What is followed, as JSON: a change begins a new loop. */
@@ -157,9 +164,9 @@ export class BrokerInspector {
   }
 
   #pause(failures: number, { scaled }: Target): number {
-    const { intervalMs, maxBackoffMs, perInterval } = this.#options
+    const { intervalMs, scaledIntervalMs, maxBackoffMs, perInterval } = this.#options
     // What only status tells may be a little older where there is much of it.
-    const usual = scaled ? intervalMs : intervalMs * Math.max(1, this.#followed.size / perInterval)
+    const usual = scaled ? scaledIntervalMs : intervalMs * Math.max(1, this.#followed.size / perInterval)
     const base = failures === 0 ? usual : Math.min(maxBackoffMs, intervalMs * 2 ** Math.min(failures - 1, 10))
     const wake = this.#clock.monotonic() + base * (0.9 + Math.random() * 0.2)
     // On the full second, with others: many small awakenings cost far more than a few large ones.
