@@ -33,15 +33,28 @@ export class CeleryDrain {
   /** After a restart: what the companion before this one had the worker give up. */
   restore(queues: readonly string[]): void {
     this.#cancelled = queues
+    if (queues.length > 0) this.#unknown()
   }
 
-  /** Asks the worker in the background, one turn at a time. Call it again and again: what can't be asked now is asked then. */
+  /** Whether this pod was to go at some time: its queues must be remembered then, by the next companion too. */
+  get remembers(): boolean {
+    return this.#cancelled.length > 0
+  }
+
+  /**
+   * Asks the worker in the background, one turn at a time. Call it again and again, after what `state` says has been told: what can't be
+   * asked now is asked then.
+   */
   follow(wanted: boolean): void {
-    if (this.#turning || (!wanted && this.#cancelled.length === 0)) return
+    if (this.#turning) return
+    if (!wanted && !this.remembers) {
+      this.#state = undefined
+      return
+    }
     this.#turning = true
     const turn = wanted ? this.#drain() : this.#resume()
     turn
-      .catch(() => undefined)
+      .catch(() => this.#unknown())
       .finally(() => {
         this.#turning = false
       })
@@ -49,29 +62,43 @@ export class CeleryDrain {
 
   async #drain(): Promise<void> {
     const queues = namesIn(await this.#pidbox.ask('active_queues'))
-    if (queues === undefined) return
-    if (queues.length > 0) {
+    if (queues === undefined) {
+      this.#unknown()
+      return
+    }
+    const news = queues.filter((queue) => !this.#cancelled.includes(queue))
+    if (news.length > 0) {
+      // Told before it is done: should this companion die, the next one knows what to give back.
+      this.#cancelled = [...this.#cancelled, ...news].toSorted()
+      this.#unknown()
+      return
+    }
+    if (queues.length > 0)
       this.#report(`This pod is to go: the worker takes nothing from ${queues.join(', ')} any more.`)
-      this.#cancelled = [...new Set([...this.#cancelled, ...queues])].toSorted()
-      for (const queue of queues) await this.#pidbox.ask('cancel_consumer', { queue })
-    }
+    for (const queue of queues) await this.#pidbox.ask('cancel_consumer', { queue })
     const left = namesIn(await this.#pidbox.ask('active_queues'))
-    const [active, reserved] = [await this.#pidbox.ask('active'), await this.#pidbox.ask('reserved')]
-    const known = left?.length === 0 && Array.isArray(active) && Array.isArray(reserved)
-    this.#state = {
-      draining: known,
-      busy: known ? active.length + reserved.length : 1,
-      queues: this.#cancelled,
+    // In this order: a task that begins in between is in the first answer.
+    const [reserved, active] = [await this.#pidbox.ask('reserved'), await this.#pidbox.ask('active')]
+    if (left?.length !== 0 || !Array.isArray(active) || !Array.isArray(reserved)) {
+      this.#unknown()
+      return
     }
+    this.#state = { draining: true, busy: active.length + reserved.length, queues: this.#cancelled }
   }
 
+  /** Also when that is long ago: a Celery worker that connects anew forgets consumers that were cancelled once and added again. */
   async #resume(): Promise<void> {
-    this.#report(`This pod stays: the worker takes from ${this.#cancelled.join(', ')} again.`)
-    for (const queue of this.#cancelled) await this.#pidbox.ask('add_consumer', { queue })
-    const active = namesIn(await this.#pidbox.ask('active_queues')) ?? []
-    if (!this.#cancelled.every((queue) => active.includes(queue))) return
-    this.#cancelled = []
-    this.#state = undefined
+    this.#unknown()
+    const active = namesIn(await this.#pidbox.ask('active_queues'))
+    const missing = active && this.#cancelled.filter((queue) => !active.includes(queue))
+    if (!missing || missing.length === 0) return
+    this.#report(`This pod stays: the worker takes from ${missing.join(', ')} again.`)
+    for (const queue of missing) await this.#pidbox.ask('add_consumer', { queue })
+  }
+
+  /** Nothing is claimed but what must be remembered. */
+  #unknown(): void {
+    this.#state = { draining: false, busy: 0, queues: this.#cancelled }
   }
 }
 

@@ -33,13 +33,6 @@ export function schedulesFinding(situation: Situation): Finding {
       message: `Beat goes on without its volume: ${said.scheduleFileProblem}.`,
     }
   const unknown = unknownTasks(situation)
-  if (typeof said?.scheduleFileProblem === 'string')
-    return {
-      type,
-      status: 'False',
-      reason: 'ScheduleFileUnwritable',
-      message: `Beat goes on without its volume: ${said.scheduleFileProblem}.`,
-    }
   if (unknown.length > 0) return { type, status: 'False', reason: 'TaskUnknown', message: unknown.join(' ') }
   if (!said)
     return {

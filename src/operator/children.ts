@@ -76,7 +76,7 @@ export class Children {
       // Written with its number, or the API server would make it 1 first.
       const outcome = await this.ensure(queue, { ...typed, spec: { ...typed.spec, replicas } }, cache)
       if (outcome !== 'created') return outcome
-      await this.scale(cache.get(keyOf(desired)) ?? typed, replicas)
+      await this.scale(cache.get(keyOf(desired)) ?? typed, replicas, cache)
       // The scaler has the number: it is given up here.
       await this.ensure(queue, typed, cache)
       return outcome
@@ -134,12 +134,23 @@ export class Children {
    * Sets the number of pods as the scaler. Not written when it is right and no owner of the template would take it away by its next
    * apply. Returns whether it was.
    */
-  async scale(live: LiveDeployment, replicas: number): Promise<boolean> {
+  async scale(live: LiveDeployment, replicas: number, cache: Cache<LiveDeployment>): Promise<boolean> {
     const held = ownsReplicas(live, SCALER) || !ownsReplicas(live, FIELD_MANAGER)
     if (live.spec.replicas === replicas && held) return false
     const { namespace = '', name } = live.metadata
     const scale = { apiVersion: 'autoscaling/v1', kind: 'Scale', metadata: { namespace, name }, spec: { replicas } }
-    await this.#client.apply(scale, SCALER, 'scale')
+    const { metadata } = await this.#client.apply<KubeObject>(scale, SCALER, 'scale')
+    // Known here before the watch tells it, and as a number that its controller has not seen: who compares with the old one meanwhile
+    // would take the marks off the pods that go, or think that the old number still stands.
+    cache.upsert({
+      ...live,
+      metadata: {
+        ...live.metadata,
+        ...(metadata.resourceVersion === undefined ? {} : { resourceVersion: metadata.resourceVersion }),
+        generation: (live.metadata.generation ?? 0) + 1,
+      },
+      spec: { ...live.spec, replicas },
+    })
     return true
   }
 

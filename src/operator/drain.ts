@@ -3,6 +3,7 @@
 
 import type { PodPresence } from './inspect/observation.ts'
 import { annotationKeys } from './desired/names.ts'
+import { WORKER } from './desired/worker.ts'
 import type { LiveDeployment, LivePod } from './objects.ts'
 import { isReady } from './podtrouble.ts'
 
@@ -78,9 +79,10 @@ function hasDrained(entries: readonly PodPresence[]): boolean {
   return draining.length > 0 && draining.every(({ busySlots }) => busySlots === 0)
 }
 
-/** None of its containers has begun. */
+/** Its worker doesn't run: it has not begun, or crashed and waits to begin again. */
 function isPending({ status }: LivePod): boolean {
-  return status?.phase === 'Pending' && (status.containerStatuses ?? []).every(({ state }) => !state?.running)
+  const worker = status?.containerStatuses?.find(({ name }) => name === WORKER)
+  return worker ? worker.state?.running === undefined : status?.phase === 'Pending'
 }
 
 function ageOf({ metadata }: LivePod): number {

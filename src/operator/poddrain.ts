@@ -3,6 +3,7 @@
 import type { Clock } from './clock.ts'
 import { annotationKeys, labelKeys } from './desired/names.ts'
 import { DRAINED_COST, MARK_SETTLES_MS, isMarked, isShrinking } from './drain.ts'
+import { refusalSentence } from './children.ts'
 import { isNotFound } from './errors.ts'
 import type { Cache } from './kube/cache.ts'
 import type { KubeClient } from './kube/client.ts'
@@ -68,19 +69,22 @@ export class PodDrain {
     return [...new Set(draining.map(({ metadata }) => metadata.uid ?? ''))].toSorted()
   }
 
-  async #mark({ metadata: { namespace = '', name } }: LivePod, cost: string | null): Promise<void> {
+  async #mark(pod: LivePod, cost: string | null): Promise<void> {
+    const { namespace = '', name } = pod.metadata
     const patch = { metadata: { annotations: { [annotationKeys.deletionCost]: cost } } }
     try {
       this.#pods.upsert(await this.#client.mergePatch<LivePod>(podResource, namespace, name, patch, MANAGER))
     } catch (error) {
-      if (!isNotFound(error)) throw error
+      // A pod that may not be marked, by somebody's policy, stays; the rest of the TaskQueue must not wait for it.
+      if (!isNotFound(error) && refusalSentence(pod, error) === undefined) throw error
     }
   }
 }
 
-/** The pods of a pool that have not been told to end. */
+/** The pods of a pool that its ReplicaSet counts: not told to end, and not at their end (evicted, for example). */
 export function poolPods(cache: Cache<LivePod>, queue: TaskQueue, { name }: Pick<WorkerPool, 'name'>): LivePod[] {
   return cache
     .ownedBy(keyOf(queue))
     .filter(({ metadata }) => metadata.labels?.[labelKeys.pool] === name && metadata.deletionTimestamp === undefined)
+    .filter(({ status }) => status?.phase !== 'Failed' && status?.phase !== 'Succeeded')
 }

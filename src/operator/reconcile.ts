@@ -293,7 +293,7 @@ export class Reconciler {
       // Scale first: the template's apply gives up the number only after the scaler has it.
       if (live && isOwn(queue, live) && replicas !== undefined && live.metadata.deletionTimestamp === undefined) {
         const from = live.spec.replicas
-        if ((await this.#children.scale(live, replicas)) && from !== replicas)
+        if ((await this.#children.scale(live, replicas, this.#caches.deployments)) && from !== replicas)
           this.#tell(queue, 'Scaled', `Scaled pool ${pool.name} from ${from ?? 1} to ${replicas} pods: ${why}.`)
       }
       const built = desired.deployments.find((d) => d.metadata.name === name)

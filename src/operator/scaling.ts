@@ -5,7 +5,7 @@ import { autoscale, type Load, type ScaleDecision } from './autoscale.ts'
 import type { Clock } from './clock.ts'
 import { queuesOf } from './desired/environment.ts'
 import { MARK_SETTLES_MS, drainPlan, isShrinking, type DrainPlan } from './drain.ts'
-import type { BrokerObservation } from './inspect/observation.ts'
+import type { BrokerObservation, PodPresence } from './inspect/observation.ts'
 import { keyOf, type LiveDeployment, type LivePod, type ObjectKey } from './objects.ts'
 import type { TaskQueue, WorkerPool } from './taskqueue.ts'
 
@@ -62,10 +62,10 @@ export class Scaling {
     queue: TaskQueue,
     pool: WorkerPool,
     spec: NonNullable<WorkerPool['autoscale']>,
-    { live, pods, marked }: PoolNow,
+    pods: PoolNow,
     broker: BrokerObservation | undefined,
   ): PoolScale {
-    const { replicas: current = spec.minReplicas } = live?.spec ?? {}
+    const { replicas: current = spec.minReplicas } = pods.live?.spec ?? {}
     const now = this.#clock.monotonic()
     const memory = this.#memoryOf(keyOf(queue), pool.name, now)
     const load = loadOf(queue, pool, broker)
@@ -79,13 +79,8 @@ export class Scaling {
     if (decision.needed) memory.neededAt = now
     if (decision.replicas > current) memory.steppedAt = now
     if (decision.excess === undefined || !broker?.reachable) return decision
-    const absent = Math.max(0, current - pods.length)
-    const drain = drainPlan(pods, broker.presence, decision.excess - absent, load?.inFlight === 0)
-    // While pods are replaced, or still removed for an earlier number, it is not known whose turn it is to go.
-    if (live && (isRolling(live) || isShrinking(live))) return { ...decision, drain: { ...drain, drained: [] } }
-    const going = drain.drained.filter(({ metadata }) => marked.has(metadata.uid ?? '')).length
-    const waits = going < drain.drained.length ? { againMs: MARK_SETTLES_MS } : {}
-    return { ...decide(absent + going), ...waits, drain }
+    const { going, ...shrink } = shrinkOf(pods, broker.presence, current, decision.excess, load?.inFlight === 0)
+    return { ...(going === 0 ? decision : decide(going)), ...shrink }
   }
 
   forget(key: ObjectKey): void {
@@ -100,8 +95,29 @@ export class Scaling {
   }
 }
 
-function isRolling({ status }: LiveDeployment): boolean {
-  return status?.updatedReplicas !== status?.replicas
+/** How many of the pods that are too many may go now, and which are to. */
+function shrinkOf(
+  { live, pods, marked }: PoolNow,
+  presence: readonly PodPresence[],
+  current: number,
+  excess: number,
+  resting: boolean,
+): { going: number } & Pick<PoolScale, 'drain' | 'againMs'> {
+  const absent = Math.max(0, current - (live?.status?.replicas ?? 0))
+  const drain = drainPlan(pods, presence, excess - absent, resting)
+  if (live && isUnclear(live, pods)) return { going: 0, drain: { ...drain, drained: [] } }
+  const gone = drain.drained.filter(({ metadata }) => marked.has(metadata.uid ?? '')).length
+  const waits = gone < drain.drained.length ? { againMs: MARK_SETTLES_MS } : {}
+  return { going: absent + gone, drain, ...waits }
+}
+
+/**
+ * While pods are replaced, or still removed for an earlier number, or Deployment and pods have not been heard of alike, it is not known
+ * whose turn it is to go.
+ */
+function isUnclear(live: LiveDeployment, pods: readonly LivePod[]): boolean {
+  const { replicas = 0, updatedReplicas = 0 } = live.status ?? {}
+  return updatedReplicas !== replicas || isShrinking(live) || pods.length !== replicas
 }
 
 function loadOf(queue: TaskQueue, pool: WorkerPool, broker: BrokerObservation | undefined): Load | undefined {

@@ -75,7 +75,8 @@ export class BrokerClock {
       }
       await delay(this.#pause(), undefined, { signal }).catch(() => undefined)
     }
-    await this.#connection?.removePresence(this.#key, this.#id).catch(() => undefined)
+    if (!this.#celery?.drain.remembers)
+      await this.#connection?.removePresence(this.#key, this.#id).catch(() => undefined)
     await this.#drop()
   }
 
@@ -123,7 +124,7 @@ export class BrokerClock {
   }
 
   #pause(): number {
-    const drains = this.#wanted || this.#celery?.drain.state !== undefined
+    const drains = this.#wanted || this.#celery?.drain.state?.draining === true
     const interval = drains ? DRAINING_INTERVAL_MS : this.#celery ? PRESENCE_EVERY_MS : INTERVAL_MS
     const base = this.#failures === 0 ? interval : Math.min(MAX_BACKOFF_MS, 1000 * 2 ** Math.min(this.#failures, 10))
     return base * (0.8 + Math.random() * 0.4)

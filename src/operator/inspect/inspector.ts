@@ -46,8 +46,8 @@ interface Followed {
   target: string
   stop: AbortController
   latest: BrokerObservation | undefined
-  /** UIDs of the pods that are to take nothing any more. */
-  draining: readonly string[]
+  /** UIDs of the pods that are to take nothing any more; undefined before the first word on it. */
+  draining: readonly string[] | undefined
   /** Ends the pause between two looks. */
   wake: AbortController
   /** Whether the broker has any by now, as far as is known. */
@@ -101,7 +101,7 @@ export class BrokerInspector {
       target: text,
       stop: new AbortController(),
       latest: known?.latest,
-      draining: known?.draining ?? [],
+      draining: known?.draining,
       wake: new AbortController(),
       // A predecessor may have told some.
       drainTold: true,
@@ -118,7 +118,7 @@ export class BrokerInspector {
   /** Takes effect at once, and lasts for DRAIN_TTL_SECONDS beyond the last one. */
   drain(key: string, podUids: readonly string[]): void {
     const followed = this.#followed.get(key)
-    if (!followed || followed.draining.join() === podUids.join()) return
+    if (!followed || followed.draining?.join() === podUids.join()) return
     followed.draining = podUids
     followed.wake.abort()
   }
@@ -152,15 +152,18 @@ export class BrokerInspector {
       if (news) followed.latest = observation
       if (news || (secrets !== undefined && secrets !== found.secrets)) this.#onChange(key)
       secrets = found.secrets
-      const pause = this.#pause(failures, target)
-      const drains = followed.draining.length > 0 && failures === 0
-      await this.#clock.sleep(
-        drains ? Math.min(pause, DRAINING_INTERVAL_MS) : pause,
-        AbortSignal.any([signal, followed.wake.signal]),
-      )
-      if (followed.wake.signal.aborted) followed.wake = new AbortController()
+      await this.#rest(followed, failures, target)
     }
     if (url !== undefined) this.#links.release(url, user)
+  }
+
+  /** Until the next look, which somebody may wish for at once. */
+  async #rest(followed: Followed, failures: number, target: Target): Promise<void> {
+    const { stop, wake, draining = [] } = followed
+    const pause = this.#pause(failures, target)
+    const most = draining.length > 0 && failures === 0 ? DRAINING_INTERVAL_MS : pause
+    await this.#clock.sleep(Math.min(pause, most), AbortSignal.any([stop.signal, wake.signal]))
+    if (wake.signal.aborted) followed.wake = new AbortController()
   }
 
   #pause(failures: number, { scaled }: Target): number {
@@ -248,15 +251,15 @@ export class BrokerInspector {
   }
 }
 
-/** A broker that refuses it is read all the same: the pods don't drain then, and stay. */
+/** A broker that refuses it, or is full, is read all the same: the pods don't drain then, and stay. One that is away is told by that. */
 async function tellDraining(connection: BrokerConnection, key: string, followed: Followed): Promise<void> {
   const { draining, drainTold } = followed
-  if (draining.length === 0 && !drainTold) return
+  if (draining === undefined || (draining.length === 0 && !drainTold)) return
   try {
     await connection.writeDraining(key, draining, DRAIN_TTL_SECONDS)
     followed.drainTold = draining.length > 0
-  } catch (error) {
-    if (!(error instanceof BrokerError && error.code === 'BrokerAuthFailed')) throw error
+  } catch {
+    followed.drainTold = true
   }
 }
 

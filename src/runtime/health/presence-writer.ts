@@ -44,9 +44,9 @@ export class PresenceWriter {
 
   /** Writes once, now. @throws BrokerError */
   async write(): Promise<void> {
-    const { store, brokerClock, kind, onDrain } = this.#options
+    const { store, brokerClock, kind } = this.#options
     brokerClock.correct(await store.time())
-    if (onDrain) await this.#lookDraining(onDrain)
+    await this.lookDraining()
     const offset = brokerClock.offset
     this.#counter += 1
     const presence: Presence = {
@@ -75,10 +75,15 @@ export class PresenceWriter {
     return this.#draining ? { ...facts, detail: { ...facts.detail, draining: true } } : facts
   }
 
-  /** Before the write, so that what it says of busy slots is later than the last take. */
-  async #lookDraining(onDrain: (draining: boolean) => void): Promise<void> {
-    const draining = await this.#options.store.readDraining(this.#key, this.#id)
-    if (draining === this.#draining) return
+  /**
+   * Looks whether this pod is to go. Before each write, so that what that says of busy slots is later than the last take; and before the
+   * first take. Never rejects: what can't be read stays as it is.
+   */
+  async lookDraining(): Promise<void> {
+    const { store, settings, onDrain } = this.#options
+    if (!onDrain || settings.podUid === undefined) return
+    const draining = await store.readDraining(this.#key, this.#id).catch(() => this.#draining)
+    if (draining === this.#draining || this.#stopped) return
     this.#draining = draining
     onDrain(draining)
   }

@@ -47,6 +47,8 @@ export interface WorkerOptions {
 
 /** Celery's `freq`: monitors take a worker as gone after twice that. */
 const HEARTBEAT_MS = 2000
+/** How long a worker waits, before it takes anything, to hear whether its pod is to go. */
+const FIRST_LOOK_MS = 1000
 /** With free slots and a connected broker, a worker whose last round trip is older than this is stuck. */
 const STUCK_MS = 60_000
 const FLUSH_MS = 5000
@@ -78,6 +80,8 @@ export class TaskWorker implements HealthSource {
   #heartbeat: Timer | undefined
   #stopping = false
   #draining = false
+  /** When it was last told to take again. */
+  #resumedAt = 0
   #idleWaiters: (() => void)[] = []
   #connectedSince: number | undefined
   #queues: readonly string[]
@@ -169,6 +173,7 @@ export class TaskWorker implements HealthSource {
         onLost: (token) => this.runner.lose(token),
       },
     })
+    await Promise.race([this.#presence.lookDraining(), pause(this.#clock, FIRST_LOOK_MS)])
     this.#consumer.grant(concurrency)
     this.#pidbox = new Pidbox({
       transport: this.#transport,
@@ -193,7 +198,7 @@ export class TaskWorker implements HealthSource {
   livez(): Health {
     const { connected, lastRoundTrip } = this.#transport.state()
     const idle = this.#queues.length > 0 && !this.#draining ? this.#concurrency - this.runner.running.size : 0
-    const since = Math.max(lastRoundTrip ?? 0, this.#connectedSince ?? Infinity)
+    const since = Math.max(lastRoundTrip ?? 0, this.#connectedSince ?? Infinity, this.#resumedAt)
     const silentMs = this.#clock.monotonic() - since
     if (connected && !this.#stopping && idle > 0 && silentMs > STUCK_MS) {
       return {
@@ -267,7 +272,10 @@ export class TaskWorker implements HealthSource {
     if (this.#stopping) return
     this.#draining = draining
     if (draining) this.#consumer?.stopTaking()
-    else this.#consumer?.resumeTaking()
+    else {
+      this.#resumedAt = this.#clock.monotonic()
+      this.#consumer?.resumeTaking()
+    }
     const text = draining ? 'this pod is to go: no more tasks are taken' : 'this pod stays: tasks are taken again'
     this.#log.info({ event: draining ? 'worker-draining' : 'worker-resumed' }, text)
   }

@@ -1,6 +1,7 @@
 // SIGTERM: what runs may end, what doesn't is given back, and a second signal doesn't wait.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { TaskApp } from '../../../src/runtime/app.ts'
+import { connectBroker, presenceKey } from '../../../src/runtime/broker/index.ts'
 import { endAll, startWorker } from '../../fixtures/command.ts'
 import { begun, ended, newLedger } from './support/ledger.ts'
 import { startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
@@ -26,6 +27,40 @@ afterEach(async () => {
 
 const grace = (seconds: number): { env: Record<string, string> } => ({
   env: { TASKQUEUE_SHUTDOWN_GRACE_SECONDS: String(seconds) },
+})
+
+describe('a worker whose pod is to go', () => {
+  it('takes nothing and stays alive, and takes again with all its slots when it stays', async () => {
+    const env = { TASKQUEUE_NAMESPACE: 'demo', TASKQUEUE_NAME: 'shop', TASKQUEUE_POD_UID: 'uid-1' }
+    const worker = await startWorker(redis.url, { concurrency: 2, env })
+    const broker = await connectBroker(redis.url)
+    const key = presenceKey({ namespace: 'demo', name: 'shop' })
+    try {
+      for (let round = 0; round < 2; round++) {
+        const before = ended(ledger).length
+        await broker.writeDraining(key, ['uid-1'], 60)
+        // It is busy at that moment, and a take is on its way now and then.
+        const busy = [1, 2, 3, 4, 5, 6].map((i) => app.send('test.note', [ledger, `busy-${round}-${i}`, 1500]))
+        await Promise.all(busy)
+        const [entry] = await until('it says that it has drained', async () => {
+          const found = await broker.readPresence(key)
+          return found[0]?.detail?.['draining'] === true && found[0].busySlots === 0 ? found : undefined
+        })
+        expect(entry?.slots).toBe(2)
+        const left = await redis.client.llen('celery')
+        expect(left).toBe(6 - (ended(ledger).length - before))
+        expect((await worker.health('/livez')).status).toBe(200)
+        await broker.writeDraining(key, [], 60)
+        await until('all have run', () => ended(ledger).length === before + 6)
+        await app.send('test.note', [ledger, `both-${round}-1`, 1500])
+        await app.send('test.note', [ledger, `both-${round}-2`, 1500])
+        await until('both of its slots are used', () => begun(ledger).length - ended(ledger).length === 2)
+        await until('they have ended', () => begun(ledger).length === ended(ledger).length)
+      }
+    } finally {
+      await broker.close()
+    }
+  })
 })
 
 describe('SIGTERM', () => {

@@ -62,6 +62,14 @@ describe('drainPlan', () => {
     expect(plan({ ...pool, c: { ready: false, phase: 'Pending', silent: true } }, 2).drained).toEqual(['c'])
   })
 
+  it('counts on nothing of a pod whose worker has crashed and waits to begin again', () => {
+    const crashed = pod('x', { ready: false })
+    crashed.status = { ...crashed.status, containerStatuses: [{ name: 'worker', state: { waiting: {} } }] }
+    const said = [presence('a', { draining: true }), presence('b', { busy: 1 })]
+    const { drained } = drainPlan([crashed, pod('a', {}), pod('b', {})], said, 2, false)
+    expect(drained.map(({ metadata }) => metadata.name)).toEqual(['x', 'a'])
+  })
+
   it('lets none go while a pod that is not ready may work: its ReplicaSet would take that one', () => {
     const pool = { a: { busy: 0, draining: true }, b: { busy: 1, draining: true, ready: false } }
     expect(plan(pool, 2)).toEqual({ draining: ['b', 'a'], drained: [] })

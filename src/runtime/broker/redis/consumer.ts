@@ -367,6 +367,8 @@ export class RedisConsumer {
     else this.#idle = false
     if (deliveries.length > 0) this.#emptyWakes = 0
     if (!this.#taking) {
+      // It has not been used: should this worker take again, it is needed.
+      this.#credit += deliveries.length
       for (const { token, queue } of deliveries) this.settle({ token, kind: 'giveBack', begun: false }, queue)
     } else if (deliveries.length > 0) {
       this.#options.handlers.onDeliveries(deliveries)
