@@ -34,7 +34,8 @@ export interface WatchOptions {
 }
 
 const DEFAULTS: WatchOptions = { timeoutSeconds: 420, inactivityMs: 75_000, maxBackoffMs: 30_000 }
-const PAGE = '500'
+/** Small, since a page is held several times over while it is read, and every kind is listed at once after a start. */
+const PAGE = '100'
 /** So many failures in a row, and the truth is listed anew. */
 const RELIST_AFTER = 5
 
