@@ -6,7 +6,7 @@ import { OPERATOR, type Fleet } from './fleet.ts'
 import { tally } from './audit.ts'
 import { MachineTime } from './machine.ts'
 import type { Options } from './options.ts'
-import { inParallel } from './parallel.ts'
+import { atOnce } from '../../src/operator/atonce.ts'
 import { NAMESPACE } from './plane.ts'
 import { nameOf, poolNames, workersOf } from './queues.ts'
 import { DeploymentWatch } from './rollouts.ts'
@@ -26,7 +26,7 @@ export async function change({ plane, operator }: Fleet, options: Options): Prom
       // Anywhere in the crowd, not at its head.
       const probe = names[(sample * 37) % names.length] ?? ''
       const took = new Map<string, number>()
-      await inParallel(names, names.length, async (name) => took.set(name, await timed(plane.client, watch, name)))
+      await atOnce(names, names.length, async (name) => took.set(name, await timed(plane.client, watch, name)))
       one.push(took.get(probe) ?? NaN)
       all.push(...took.values())
     }

@@ -4,14 +4,14 @@ import { deployments, pathOf, pods } from '../../src/operator/kube/resources.ts'
 import { say } from './figures.ts'
 import { settled, type Fleet } from './fleet.ts'
 import type { Options } from './options.ts'
-import { inParallel } from './parallel.ts'
+import { atOnce } from '../../src/operator/atonce.ts'
 import { NAMESPACE } from './plane.ts'
 import { listAll } from './queues.ts'
 
 export async function memory({ plane, operator }: Fleet, options: Options): Promise<void> {
   const before = operator.program.memory()
   const live = await listAll<LiveDeployment>(plane.client, deployments)
-  await inParallel(
+  await atOnce(
     Array.from({ length: options.pods }, (_, i) => i),
     16,
     async (i) => {

@@ -15,7 +15,7 @@ import {
 import type { KubeClient } from '../../src/operator/kube/client.ts'
 import type { KubeObject } from '../../src/operator/objects.ts'
 import { eventually } from '../../test/fixtures/eventually.ts'
-import { inParallel } from './parallel.ts'
+import { atOnce } from '../../src/operator/atonce.ts'
 import { NAMESPACE } from './plane.ts'
 
 /** What a TaskQueue of the bench comes to, in the order in which the operator makes it. */
@@ -80,7 +80,7 @@ export function taskQueue(name: string, brokerUrl: string, spec: Record<string, 
 
 /** Creates them as fast as the API server takes them. */
 export async function createAll(client: KubeClient, queues: readonly KubeObject[]): Promise<void> {
-  await inParallel(queues, WIDTH, (queue) => client.create(queue, 'bench'))
+  await atOnce(queues, WIDTH, (queue) => client.create(queue, 'bench'))
 }
 
 /** Waits until there are as many children as so many TaskQueues come to. Asks seldom: the counting is done on the measured cores. */

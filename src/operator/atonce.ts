@@ -1,4 +1,4 @@
-// Several writes of one TaskQueue at once, few enough that it takes no connections from the others. Not a queue: it ends with them.
+// Several requests at once, so many at a time: writes of one TaskQueue, so that it takes no connections from the others. Not a queue: it ends with them.
 
 /**
  * Does `work` for each item, `width` at a time. When one fails no other is begun, and its error is thrown once those under way have

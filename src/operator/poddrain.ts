@@ -1,9 +1,9 @@
 // Carries out what drain.ts plans: has the pods that are to go told in the broker, and marks those that may go for their ReplicaSet.
 
+import { refusalSentence, SCALER } from './children.ts'
 import type { Clock } from './clock.ts'
 import { annotationKeys, labelKeys } from './desired/names.ts'
 import { DRAINED_COST, MARK_SETTLES_MS, isMarked, isShrinking } from './drain.ts'
-import { refusalSentence } from './children.ts'
 import { isNotFound } from './errors.ts'
 import type { Cache } from './kube/cache.ts'
 import type { KubeClient } from './kube/client.ts'
@@ -12,7 +12,6 @@ import { keyOf, type LiveDeployment, type LivePod, type ObjectKey } from './obje
 import type { PoolScale } from './scaling.ts'
 import type { TaskQueue, WorkerPool } from './taskqueue.ts'
 
-const MANAGER = 'taskqueue-scaler'
 /** A pool as it is now. */
 export interface LivePool {
   readonly pool: WorkerPool
@@ -73,7 +72,7 @@ export class PodDrain {
     const { namespace = '', name } = pod.metadata
     const patch = { metadata: { annotations: { [annotationKeys.deletionCost]: cost } } }
     try {
-      this.#pods.upsert(await this.#client.mergePatch<LivePod>(podResource, namespace, name, patch, MANAGER))
+      this.#pods.upsert(await this.#client.mergePatch<LivePod>(podResource, namespace, name, patch, SCALER))
     } catch (error) {
       // A pod that may not be marked, by somebody's policy, stays; the rest of the TaskQueue must not wait for it.
       if (!isNotFound(error) && refusalSentence(pod, error) === undefined) throw error

@@ -288,10 +288,10 @@ export class Reconciler {
   ): Promise<void> {
     await atOnce(queue.spec.workers ?? [], AT_ONCE, async (pool) => {
       const name = names.deployment(queue, pool)
-      const live = this.#caches.deployments.get(`${queue.metadata.namespace ?? ''}/${name}`)
+      const live = this.#deploymentOf(queue, pool)
       const { replicas, why } = scales.get(pool.name) ?? { replicas: undefined, why: '' }
       // Scale first: the template's apply gives up the number only after the scaler has it.
-      if (live && isOwn(queue, live) && replicas !== undefined && live.metadata.deletionTimestamp === undefined) {
+      if (live && replicas !== undefined && live.metadata.deletionTimestamp === undefined) {
         const from = live.spec.replicas
         if ((await this.#children.scale(live, replicas, this.#caches.deployments)) && from !== replicas)
           this.#tell(queue, 'Scaled', `Scaled pool ${pool.name} from ${from ?? 1} to ${replicas} pods: ${why}.`)

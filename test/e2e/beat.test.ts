@@ -6,9 +6,8 @@ import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { example } from '../../deploy/demo/install.ts'
 import { PortForward } from '../../deploy/demo/portforward.ts'
 import type { LivePod } from '../../src/operator/objects.ts'
-import { decodeEnvelope } from '../../src/runtime/protocol/envelope.ts'
-import { decodeTask } from '../../src/runtime/protocol/task-message.ts'
 import { eventually } from '../fixtures/eventually.ts'
+import { publishedSlots } from '../fixtures/published.ts'
 import { inNamespace, NAMESPACE } from './cluster.ts'
 import { condition, inE2e, kubectl, patchSpec, pod, queue } from './scene.ts'
 
@@ -48,10 +47,7 @@ afterAll(async () => {
   await kubectl.attempt('delete', 'taskqueue', 'ticker', 'timers', ...inE2e, '--ignore-not-found', '--timeout=50s')
 })
 
-async function slots(): Promise<number[]> {
-  const raws = await redis.lrange('ledger', 0, -1)
-  return raws.reverse().map((raw) => decodeTask(decodeEnvelope(raw, { maxBodyBytes: 1e6 })).scheduledFor ?? NaN)
-}
+const slots = (): Promise<number[]> => publishedSlots(redis, 'ledger')
 
 /** Beat fires, and since it was first started every slot has been published once. */
 async function expectLedger(): Promise<void> {

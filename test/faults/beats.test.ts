@@ -4,10 +4,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { decodeEnvelope } from '../../src/runtime/protocol/envelope.ts'
-import { decodeTask } from '../../src/runtime/protocol/task-message.ts'
 import { endAll, launch, run, type Process } from '../fixtures/command.ts'
 import { startLateNetwork, type LateNetwork } from '../fixtures/late-network.ts'
+import { publishedSlots } from '../fixtures/published.ts'
 import { startRedis, type RedisServer } from '../fixtures/redis-server.ts'
 import { until } from '../fixtures/until.ts'
 import { clockOff } from '../fixtures/wrong-clock.ts'
@@ -59,10 +58,7 @@ async function startBeat(clockSeconds: number): Promise<void> {
   beats.set(one.pid, { process: one, network })
 }
 
-async function slots(queue: string): Promise<number[]> {
-  const raws = await redis.client.lrange(queue, 0, -1)
-  return raws.reverse().map((raw) => decodeTask(decodeEnvelope(raw, { maxBodyBytes: 1e6 })).scheduledFor ?? NaN)
-}
+const slots = (queue: string): Promise<number[]> => publishedSlots(redis.client, queue)
 
 /** The process id of the beat that holds the lease now. */
 async function holder(): Promise<number | undefined> {

@@ -4,6 +4,7 @@ import type { Cursor, CursorAdvance, LeaseFence, Store } from '../broker/store.t
 import type { Clock } from '../clock.ts'
 import { asError } from '../errors.ts'
 import type { Logger } from '../log.ts'
+import type { KnownCursors } from './plan.ts'
 import { readScheduleFile, writeScheduleFile } from './schedule-file.ts'
 
 export interface CursorsOptions {
@@ -14,6 +15,9 @@ export interface CursorsOptions {
   readonly log: Logger
   readonly clock: Clock
 }
+
+/** The schedules that there are, by name. */
+type Names = Pick<ReadonlySet<string>, 'has'>
 
 /** A file whose slot lies so far ahead was written by a clock that was wrong: believed, its schedule would be silent until then. */
 const AHEAD_MS = 86_400_000
@@ -66,7 +70,7 @@ export class Cursors {
    * schedule was gone for a while, and owes nothing for that.
    * @param now the broker's clock
    */
-  async learn(now: number, schedules: ReadonlySet<string>): Promise<void> {
+  async learn(now: number, schedules: Names): Promise<void> {
     const { store, name } = this.#options
     this.#broker = await store.readCursors(name)
     for (const [schedule, cursor] of this.#broker) {
@@ -98,7 +102,7 @@ export class Cursors {
    * Forgets the cursors of schedules that have been gone for a minute: one that comes back later owes nothing for the time between. For
    * the beat that fires only: another may have other schedules, and has no lease to show.
    */
-  async forget(schedules: ReadonlySet<string>, lease: LeaseFence, now: number): Promise<void> {
+  async forget(schedules: Names, lease: LeaseFence, now: number): Promise<void> {
     const { store, name, clock } = this.#options
     const at = clock.monotonic()
     const known = new Set([...this.#broker.keys(), ...this.#file.keys()])
@@ -119,7 +123,7 @@ export class Cursors {
     }
   }
 
-  of(schedule: string): { readonly broker: Cursor | undefined; readonly file: Cursor | undefined } {
+  of(schedule: string): KnownCursors {
     return { broker: this.#broker.get(schedule), file: this.#file.get(schedule) }
   }
 

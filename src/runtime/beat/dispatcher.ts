@@ -94,27 +94,25 @@ export class Dispatcher {
   async learn(schedules: readonly Schedule[]): Promise<void> {
     const { cursors, brokerClock } = this.#deps
     this.#schedules = new Map(schedules.map((schedule) => [schedule.name, schedule]))
-    const names = new Set(this.#schedules.keys())
-    await cursors.learn(brokerClock.now(), names)
+    await cursors.learn(brokerClock.now(), this.#schedules)
     this.#account()
     for (const kept of [this.#problems, this.#suspect])
-      for (const name of kept.keys()) if (!names.has(name)) kept.delete(name)
-    this.#due.reset(names)
+      for (const name of kept.keys()) if (!this.#schedules.has(name)) kept.delete(name)
+    this.#due.reset(this.#schedules.keys())
     this.#known = true
   }
 
   /** Finds out about steps whose reply was lost, when this beat doesn't go on. @throws BrokerError */
   async settle(): Promise<void> {
     if (this.#unanswered.size === 0) return
-    await this.#deps.cursors.learn(this.#deps.brokerClock.now(), new Set(this.#schedules.keys()))
+    await this.#deps.cursors.learn(this.#deps.brokerClock.now(), this.#schedules)
     this.#account()
   }
 
   /** Forgets what is left of schedules that are gone. @throws BrokerError */
   async forgetGone(): Promise<void> {
     const { cursors, leadership, brokerClock } = this.#deps
-    if (leadership.fence && this.#known)
-      await cursors.forget(new Set(this.#schedules.keys()), leadership.fence, brokerClock.now())
+    if (leadership.fence && this.#known) await cursors.forget(this.#schedules, leadership.fence, brokerClock.now())
   }
 
   /**
@@ -269,10 +267,14 @@ export class Dispatcher {
 
   /** Notes a step that was made, and tells of its slots. */
   #done(step: Step): void {
-    const { schedule, advance, id } = step
     const now = this.#deps.brokerClock.now()
-    this.#deps.cursors.moved(advance, now)
+    this.#deps.cursors.moved(step.advance, now)
     this.#tellMissed(step)
+    this.#tellFired(step, now)
+  }
+
+  /** @param now the broker's clock when it was published */
+  #tellFired({ schedule, advance, id }: Step, now: number): void {
     for (const { queue } of advance.publications) {
       this.#deps.slots.fired(schedule, advance.to, id, now)
       this.#deps.onSent?.(schedule, advance.to, id, queue)
@@ -291,17 +293,13 @@ export class Dispatcher {
    * can know; missed slots are told again then rather than not at all.
    */
   #account(): void {
-    const { cursors, slots, onSent, brokerClock } = this.#deps
+    const { cursors, brokerClock } = this.#deps
     for (const step of this.#unanswered.values()) {
-      const { schedule, advance, id } = step
+      const { schedule, advance } = step
       const { broker } = cursors.of(schedule.name)
       if (broker?.fingerprint !== advance.fingerprint || broker.slot < advance.to) continue
       this.#tellMissed(step)
-      if (broker.slot > advance.to) continue
-      for (const { queue } of advance.publications) {
-        slots.fired(schedule, advance.to, id, broker.firedAt ?? brokerClock.now())
-        onSent?.(schedule, advance.to, id, queue)
-      }
+      if (broker.slot === advance.to) this.#tellFired(step, broker.firedAt ?? brokerClock.now())
     }
     this.#unanswered.clear()
   }

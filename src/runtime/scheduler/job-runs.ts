@@ -34,7 +34,8 @@ export interface SchedulerEvents {
   missed: [
     JobEvent & {
       readonly reason: string
-      /** Slots that it stands for: of very many not each has its own. */ readonly count: number
+      /** Slots that it stands for: of very many not each has its own. */
+      readonly count: number
     },
   ]
   /** A slot was not run since as many runs as may be were under way. */

@@ -6,7 +6,7 @@ import type { Trigger } from './trigger.ts'
 export interface DueSlots {
   /** To be run, the oldest first. */
   readonly run: readonly number[]
-  /** Passed over; of very many the newest, while `missedCount` counts all. */
+  /** Passed over, but for those that were jumped over: `missedCount` counts all. */
   readonly missed: readonly number[]
   readonly missedCount: number
   /** Where the cursor goes: the last slot that was looked at. Undefined when none is due. */
@@ -18,12 +18,12 @@ export interface DueSlots {
 }
 
 /** With catchUp None a slot may still be this late: a beat takes over from another within 10 s. */
-export const TAKEOVER_MS = 10_000
+const TAKEOVER_MS = 10_000
 
 /** The most slots looked at in one call: 20 ms for cron in a zone. */
-export const MOST_WALKED = 500
+const MOST_WALKED = 500
 /** The most slots to be run in one call, so that a long burst lets others in between. */
-export const MOST_RUN = 100
+const MOST_RUN = 100
 /** Slots that are looked at again after a jump, so that the newest of those missed are known. */
 const LISTED_AFTER_JUMP = 100
 

@@ -3,9 +3,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { decodeEnvelope } from '../../../src/runtime/protocol/envelope.ts'
-import { decodeTask } from '../../../src/runtime/protocol/task-message.ts'
 import { endAll, launch, run, type Process } from '../../fixtures/command.ts'
+import { publishedSlots } from '../../fixtures/published.ts'
 import { startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
 import { until } from '../../fixtures/until.ts'
 import { SettableClock } from '../../fixtures/wrong-clock.ts'
@@ -35,10 +34,7 @@ function beat(args: readonly string[], env: Record<string, string> = {}): Proces
 const everySecond = (more = ''): Promise<void> =>
   writeFile(schedules, `schedules: [{name: tick, task: t, everySeconds: 1, queue: ticks${more}}]\n`)
 
-async function slots(): Promise<number[]> {
-  const raws = await redis.client.lrange('ticks', 0, -1)
-  return raws.reverse().map((raw) => decodeTask(decodeEnvelope(raw, { maxBodyBytes: 1e6 })).scheduledFor ?? NaN)
-}
+const slots = (): Promise<number[]> => publishedSlots(redis.client, 'ticks')
 
 async function listed(): Promise<{ runs: number; missed: number; missedSlots: string[] }> {
   const args = ['schedule', 'list', '--schedules', schedules, '--name', 'test', '--json']

@@ -4,9 +4,8 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { decodeEnvelope } from '../../../src/runtime/protocol/envelope.ts'
-import { decodeTask } from '../../../src/runtime/protocol/task-message.ts'
 import { endAll, launch, run, type Process } from '../../fixtures/command.ts'
+import { publishedSlots } from '../../fixtures/published.ts'
 import { startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
 import { until } from '../../fixtures/until.ts'
 
@@ -31,10 +30,7 @@ const beat = (...args: string[]): Process =>
 const write = (...lines: string[]): Promise<void> =>
   writeFile(schedules, ['schedules:', ...lines.map((line) => `- {${line}}`), ''].join('\n'))
 
-async function slots(queue: string): Promise<number[]> {
-  const raws = await redis.client.lrange(queue, 0, -1)
-  return raws.reverse().map((raw) => decodeTask(decodeEnvelope(raw, { maxBodyBytes: 1e6 })).scheduledFor ?? NaN)
-}
+const slots = (queue: string): Promise<number[]> => publishedSlots(redis.client, queue)
 
 /** The broker remembers this of a schedule. */
 const remember = (name: string, slot: number, fingerprint: string): Promise<number> =>

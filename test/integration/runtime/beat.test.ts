@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { decodeEnvelope } from '../../../src/runtime/protocol/envelope.ts'
-import { decodeTask, type TaskMessage } from '../../../src/runtime/protocol/task-message.ts'
+import type { TaskMessage } from '../../../src/runtime/protocol/task-message.ts'
 import { endAll, launch, run, startWorker, type Process } from '../../fixtures/command.ts'
+import { published as publishedIn } from '../../fixtures/published.ts'
 import { startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
 import { until } from '../../fixtures/until.ts'
 
@@ -33,10 +34,7 @@ const every = (seconds: number, more = ''): string =>
   `schedules: [{name: tick, task: test.scheduled, everySeconds: ${seconds}, queue: ticks${more}}]\n`
 
 /** What was published, the oldest first. */
-async function published(): Promise<TaskMessage[]> {
-  const raws = await redis.client.lrange('ticks', 0, -1)
-  return raws.reverse().map((raw) => decodeTask(decodeEnvelope(raw, { maxBodyBytes: 1e6 })))
-}
+const published = (): Promise<TaskMessage[]> => publishedIn(redis.client, 'ticks')
 
 const slots = async (): Promise<number[]> => (await published()).map(({ scheduledFor }) => scheduledFor ?? NaN)
 
