@@ -19,7 +19,7 @@ const log = pino({
 
 async function main(): Promise<number> {
   const settings = readSettings(process.env)
-  const client = KubeClient.fromEnvironment(systemClock)
+  const client = await KubeClient.fromEnvironment(process.env, systemClock)
   let controller: Controller | undefined
   const metrics = new OperatorMetrics(() => controller?.depth ?? 0)
   let leading = false

@@ -1,12 +1,12 @@
-// Requests to the API server: credentials by @kubernetes/client-node, bodies as raw JSON (its models drop fields that they
-// do not know). Every request has a time limit; 429 is waited for. Not a cache: see cache.ts.
+// Requests to the API server, with bodies as raw JSON. Every request has a time limit; 429 is waited for. Not a cache (cache.ts), nor
+// where credentials come from (credentials.ts).
 
 import { Agent, request as httpsRequest } from 'node:https'
 import { request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http'
-import { KubeConfig } from '@kubernetes/client-node'
 import type { Clock } from '../clock.ts'
 import { ApiError, OperatorError, isNotFound, messageOf } from '../errors.ts'
 import type { KubeObject } from '../objects.ts'
+import { credentialsFrom, credentialsOf, type Credentials } from './credentials.ts'
 import { apiRoot, pathOf, resourceOf, type Resource } from './resources.ts'
 
 export interface RequestOptions {
@@ -24,21 +24,6 @@ export interface DeleteOptions {
   propagation?: 'Background' | 'Foreground' | 'Orphan'
 }
 
-interface Connection {
-  url: URL
-  headers: Record<string, string>
-  tls: { ca?: Buffer | string; cert?: Buffer | string; key?: Buffer | string; rejectUnauthorized?: boolean }
-}
-
-/** What a KubeConfig fills in: credentials, whose agent is not used since it is a new one for every request. */
-interface HttpsOptions {
-  ca?: Buffer
-  cert?: Buffer
-  key?: Buffer
-  rejectUnauthorized?: boolean
-  headers?: Record<string, string>
-}
-
 const DEFAULT_TIMEOUT_MS = 30_000
 /** Attempts at a request that is answered with 429 (API priority and fairness). */
 const MAX_ATTEMPTS = 4
@@ -47,45 +32,36 @@ const CREDENTIALS_TTL_MS = 60_000
 
 /** One API server, one set of credentials, one pool of connections. */
 export class KubeClient {
-  readonly #load: () => KubeConfig
-  #config: KubeConfig
+  readonly #load: () => Promise<Credentials>
   readonly #clock: Clock
   readonly #userAgent: string
-  #connection: { value: Connection; at: number } | undefined
+  #credentials: { value: Credentials; at: number } | undefined
   #agent: Agent | undefined
 
   /**
    * @param load reads the credentials; again when the API server refuses them
    * @param userAgent who the API server's audit log says that it was
    */
-  constructor(load: () => KubeConfig, clock: Clock, userAgent = 'taskqueue-operator') {
+  constructor(load: () => Promise<Credentials>, clock: Clock, userAgent = 'taskqueue-operator') {
     this.#load = load
-    this.#config = load()
     this.#clock = clock
     this.#userAgent = userAgent
   }
 
-  /** From the pod's service account, `KUBECONFIG`, or ~/.kube/config, in kubectl's order. */
-  static fromEnvironment(clock: Clock): KubeClient {
-    return new KubeClient(() => {
-      const config = new KubeConfig()
-      config.loadFromDefault()
-      return config
-    }, clock)
+  /** From `KUBECONFIG`, ~/.kube/config or the pod's service account, in kubectl's order. @throws OperatorError `SettingInvalid` */
+  static async fromEnvironment(env: NodeJS.ProcessEnv, clock: Clock): Promise<KubeClient> {
+    const client = new KubeClient(() => credentialsOf(env), clock)
+    await client.#known()
+    return client
   }
 
   static fromFile(path: string, clock: Clock, userAgent?: string): KubeClient {
-    const load = (): KubeConfig => {
-      const config = new KubeConfig()
-      config.loadFromFile(path)
-      return config
-    }
-    return new KubeClient(load, clock, userAgent)
+    return new KubeClient(() => credentialsFrom(path), clock, userAgent)
   }
 
   /** The API server's address, for logs. */
   get server(): string {
-    return this.#config.getCurrentCluster()?.server ?? '(no cluster)'
+    return this.#credentials?.value.url.href ?? '(not known yet)'
   }
 
   /** One object; undefined when there is none. */
@@ -223,31 +199,28 @@ export class KubeClient {
    */
   async open(method: string, path: string, options: RequestOptions): Promise<IncomingMessage> {
     const label = `${method} ${path}`
-    const connection = await this.#connect()
-    const url = new URL(path, connection.url)
+    const credentials = await this.#known()
+    const url = new URL(path, credentials.url)
     for (const [name, value] of Object.entries(options.query ?? {})) url.searchParams.set(name, value)
     let response: IncomingMessage
     try {
-      response = await this.#send(connection, method, url, options)
+      response = await this.#send(credentials, method, url, options)
     } catch (error) {
       throw unreachable(label, error)
     }
     const status = response.statusCode ?? 0
     if (status >= 200 && status < 300) return response
-    // A token that was rotated is read anew on the next request; the configuration itself would believe it for a minute.
-    if (status === 401) {
-      this.#config = this.#load()
-      this.#connection = undefined
-    }
+    // A token that was rotated is read anew on the next request.
+    if (status === 401) this.#credentials = undefined
     throw apiError(label, status, response, await readAll(response).catch(() => ''))
   }
 
-  #send(connection: Connection, method: string, url: URL, options: RequestOptions): Promise<IncomingMessage> {
+  #send(credentials: Credentials, method: string, url: URL, options: RequestOptions): Promise<IncomingMessage> {
     const body = options.body === undefined ? undefined : Buffer.from(JSON.stringify(options.body))
     const headers: Record<string, string> = {
       accept: 'application/json',
       'user-agent': this.#userAgent,
-      ...connection.headers,
+      ...credentials.headers,
     }
     if (body !== undefined) {
       headers['content-type'] = options.contentType ?? 'application/json'
@@ -257,42 +230,23 @@ export class KubeClient {
       const shared = { method, headers, ...(options.signal ? { signal: options.signal } : {}) }
       const request: ClientRequest =
         url.protocol === 'https:'
-          ? httpsRequest(url, { ...shared, agent: this.#pool(connection) }, resolve)
+          ? httpsRequest(url, { ...shared, agent: this.#pool(credentials) }, resolve)
           : httpRequest(url, shared, resolve)
       request.on('error', reject)
       request.end(body)
     })
   }
 
-  #pool(connection: Connection): Agent {
-    this.#agent ??= new Agent({ keepAlive: true, keepAliveMsecs: 15_000, maxSockets: 64, ...connection.tls })
+  #pool({ tls }: Credentials): Agent {
+    this.#agent ??= new Agent({ keepAlive: true, keepAliveMsecs: 15_000, maxSockets: 64, ...tls })
     return this.#agent
   }
 
-  async #connect(): Promise<Connection> {
+  async #known(): Promise<Credentials> {
     const now = this.#clock.monotonic()
-    if (this.#connection && now - this.#connection.at < CREDENTIALS_TTL_MS) return this.#connection.value
-    const cluster = this.#config.getCurrentCluster()
-    if (!cluster) {
-      throw new OperatorError(
-        'SettingInvalid',
-        'No cluster is configured: run in a pod with a service account, or set KUBECONFIG to a kubeconfig with a current context.',
-      )
-    }
-    const options: HttpsOptions = {}
-    await this.#config.applyToHTTPSOptions(options)
-    const { ca, cert, key } = options
-    const value: Connection = {
-      url: new URL(cluster.server),
-      headers: options.headers ?? {},
-      tls: {
-        ...(ca ? { ca } : {}),
-        ...(cert ? { cert } : {}),
-        ...(key ? { key } : {}),
-        ...(options.rejectUnauthorized === false ? { rejectUnauthorized: false } : {}),
-      },
-    }
-    this.#connection = { value, at: now }
+    if (this.#credentials && now - this.#credentials.at < CREDENTIALS_TTL_MS) return this.#credentials.value
+    const value = await this.#load()
+    this.#credentials = { value, at: now }
     return value
   }
 
