@@ -167,7 +167,8 @@ function withSchedules(desired: Desired): Desired['beat'] {
   return { ...beat, metadata: { ...beat.metadata, annotations } }
 }
 
-function historyOf(status: TaskQueueStatus | undefined): BeatHistory {
+/** Beat's history as status keeps it. */
+export function historyOf(status: TaskQueueStatus | undefined): BeatHistory {
   const beat = status?.beat
   return {
     restarts: beat?.restarts ?? 0,

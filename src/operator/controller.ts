@@ -118,8 +118,15 @@ export class Controller {
       allowPrivilegedPods,
       ...(imagePullPolicy === undefined ? {} : { imagePullPolicy }),
     }
-    const reconciler = new Reconciler(client, this.#caches, this.#inspector, recorder, clock, inputs, (queue) =>
-      revisionOf(queue, values, key),
+    const reconciler = new Reconciler(
+      client,
+      this.#caches,
+      this.#inspector,
+      recorder,
+      clock,
+      inputs,
+      (queue) => revisionOf(queue, values, key),
+      () => this.#queue.depth > 0,
     )
     this.#queue = new Workqueue(
       { concurrency: settings.concurrency },
