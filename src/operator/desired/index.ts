@@ -72,10 +72,10 @@ function podRefusals({ deployments, beat }: DesiredPods, observed: Observed): st
 /** Schedules that can't all be read leave the ones that are out there in force. */
 function desiredSchedules(queue: TaskQueue, beat: BeatSpec, observed: Observed): Partial<Desired> {
   if (beat.scheduler !== 'Declared') return {}
-  const { valid, problems } = checkSchedules(beat)
-  const built = schedulesConfigMap(queue, beat, valid)
-  const kept = problems.length > 0 ? observed.schedules?.data : undefined
-  return { schedules: kept ? { ...built, data: kept } : built, scheduleProblems: problems }
+  const checked = checkSchedules(beat)
+  const built = schedulesConfigMap(queue, checked)
+  const kept = checked.problems.length > 0 ? observed.schedules?.data : undefined
+  return { schedules: kept ? { ...built, data: kept } : built, scheduleProblems: [...checked.problems] }
 }
 
 function desiredBeat(queue: TaskQueue, beat: BeatSpec, observed: Observed): Omit<DesiredPods, 'deployments'> {

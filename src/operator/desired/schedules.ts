@@ -1,4 +1,5 @@
-// The ConfigMap from which a Declared beat reads its schedules, and the check of what CEL can't see in them.
+// The ConfigMap from which a Declared beat reads its schedules, and the check of what CEL can't see in them. Pure but for the memory of
+// what was checked.
 
 import { createHash } from 'node:crypto'
 import { checkZone, parseSchedules } from '@taskqueue/runtime/triggers'
@@ -11,16 +12,16 @@ import { childMetadata, labels, names } from './names.ts'
 export const SCHEDULES_FILE = 'schedules.yaml'
 
 /** The file's text. Its form is that of `taskqueue beat --schedules`. */
-export function schedulesFile(beat: BeatSpec, schedules: Schedule[]): string {
+function schedulesFile(beat: BeatSpec, schedules: Schedule[]): string {
   return stringify({ timeZone: beat.timeZone, schedules }, { lineWidth: 0, sortMapEntries: false })
 }
 
-export function schedulesConfigMap(queue: TaskQueue, beat: BeatSpec, schedules: Schedule[]): LiveConfigMap {
+export function schedulesConfigMap(queue: TaskQueue, { file }: CheckedSchedules): LiveConfigMap {
   return {
     apiVersion: 'v1',
     kind: 'ConfigMap',
     metadata: childMetadata(queue, names.schedules(queue), labels(queue, 'beat')),
-    data: { [SCHEDULES_FILE]: schedulesFile(beat, schedules) },
+    data: { [SCHEDULES_FILE]: file },
   }
 }
 
@@ -36,16 +37,39 @@ export function shortHash(hash: string): string {
 }
 
 export interface CheckedSchedules {
-  valid: Schedule[]
+  readonly valid: readonly Schedule[]
   /** A sentence for each schedule that can't be run, saying what is wrong and what to write instead. */
-  problems: string[]
+  readonly problems: readonly string[]
+  /** What beat reads: those that are valid. */
+  readonly file: string
 }
+
+/** Reading a cron line costs more than all else that is built, and a spec is looked at again and again. */
+const checked = new Map<string, CheckedSchedules>()
+/** Characters of schedules that are remembered. */
+const MOST_CHECKED = 2_000_000
+let remembered = 0
 
 /**
  * Sorts out the schedules that beat would refuse, by the very check that beat makes. A zone that doesn't exist spoils all of
  * them: none is known to be meant in another.
  */
 export function checkSchedules(beat: BeatSpec): CheckedSchedules {
+  const text = JSON.stringify([beat.timeZone, beat.schedules])
+  const known = checked.get(text)
+  if (known) return known
+  const { valid, problems } = sorted(beat)
+  const result = { valid, problems, file: schedulesFile(beat, valid) }
+  if (remembered > MOST_CHECKED) {
+    checked.clear()
+    remembered = 0
+  }
+  checked.set(text, result)
+  remembered += text.length
+  return result
+}
+
+function sorted(beat: BeatSpec): { valid: Schedule[]; problems: string[] } {
   const zone = problemOf(() => checkZone(beat.timeZone))
   if (zone !== undefined) return { valid: [], problems: [`spec.beat.timeZone: ${zone}.`] }
   const problems: string[] = []
