@@ -111,11 +111,12 @@ export class Controller {
       settings.identity,
       (error) => log.warn({ err: error }, 'An Event could not be written'),
     )
-    const { image, imagePullPolicy, allowPrivilegedPods } = settings
+    const { image, imagePullPolicy, allowPrivilegedPods, allowDiscipline } = settings
     const inputs = {
       operatorImage: image,
       companionImage: image,
       allowPrivilegedPods,
+      allowDiscipline,
       ...(imagePullPolicy === undefined ? {} : { imagePullPolicy }),
     }
     const reconciler = new Reconciler(

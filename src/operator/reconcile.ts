@@ -168,6 +168,7 @@ export class Reconciler {
       broker: this.#inspector.latest(key),
       refused,
       scales,
+      disciplineAllowed: this.#inputs.allowDiscipline,
       now: this.#clock.now(),
     })
     const again = [

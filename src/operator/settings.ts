@@ -16,6 +16,8 @@ export interface Settings {
   port: number
   concurrency: number
   allowPrivilegedPods: boolean
+  /** Whether the chart runs a chronyd on each node. */
+  allowDiscipline: boolean
 }
 
 /** Throws OperatorError `SettingInvalid`, naming the variable and what it should be. */
@@ -38,6 +40,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     port: integer(env, 'TASKQUEUE_OPERATOR_PORT', 8080, 0, 65_535),
     concurrency: integer(env, 'TASKQUEUE_OPERATOR_CONCURRENCY', 8, 1, 256),
     allowPrivilegedPods: boolean(env, 'TASKQUEUE_OPERATOR_ALLOW_PRIVILEGED_PODS', false),
+    allowDiscipline: boolean(env, 'TASKQUEUE_OPERATOR_ALLOW_DISCIPLINE', false),
   }
 }
 

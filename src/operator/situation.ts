@@ -26,5 +26,7 @@ export interface Situation {
   refused: readonly string[]
   /** How many pods each pool should have, by its name. */
   scales: ReadonlyMap<string, PoolScale>
+  /** The chart's `policy.allowDiscipline`. */
+  disciplineAllowed: boolean
   now: Date
 }

@@ -2,21 +2,23 @@
 // figures behind the printer columns. Pure. Unknown is a value of its own: nothing is concluded from what could not be asked.
 
 import { beatFinding, beatImage, beatTimes, beatState, loadedHash, schedulesFinding } from './beatstatus.ts'
+import { clockFinding, clockStatus } from './clockfinding.ts'
 import { conditionsFrom, sentences, type Finding } from './conditions.ts'
 import { names } from './desired/names.ts'
 import { messageOf, OperatorError } from './errors.ts'
 import type { BrokerObservation } from './inspect/observation.ts'
 import { timestamp } from './objects.ts'
 import type { Situation } from './situation.ts'
-import { clockFinding, worstSkew, type Skew } from './skew.ts'
+import { skewOf, type Skew } from './skew.ts'
 import type { TaskQueue, TaskQueueStatus } from './taskqueue.ts'
+import { withVisibility } from './visibility.ts'
 import { figures, poolStatus, queuesFinding, workersFinding, type PoolStatus } from './workerstatus.ts'
 
 /** The status to write and the findings that its conditions are made of. */
 export function statusOf(situation: Situation): { status: TaskQueueStatus; findings: Finding[] } {
   const { queue, broker } = situation
   const pools = (queue.spec.workers ?? []).map((pool) => poolStatus(pool, situation))
-  const skew = worstSkew(broker, situation.pods)
+  const skew = skewOf(broker, situation.pods)
   const findings = findingsOf(situation, pools, skew)
   const generation = queue.metadata.generation ?? 0
   const [hash, image] = [loadedHash(situation), beatImage(situation)]
@@ -32,7 +34,7 @@ export function statusOf(situation: Situation): { status: TaskQueueStatus; findi
       ...(queue.spec.beat ? beatTimes(situation) : {}),
       ...(hash === undefined ? {} : { schedulesHash: hash }),
     },
-    clock: { skew: skew.text, ...(skew.pod === undefined ? {} : { pod: skew.pod }) },
+    clock: clockStatus(skew),
     conditions: conditionsFrom(findings, queue.status?.conditions ?? [], generation, situation.now),
   }
   return { status, findings }
@@ -51,10 +53,12 @@ export function historyStatus({ beatHistory }: Pick<Situation, 'beatHistory'>): 
 function findingsOf(situation: Situation, pools: readonly PoolStatus[], skew: Skew): Finding[] {
   const parts: Finding[] = [
     brokerFinding(situation.broker),
-    ...(pools.length > 0 ? [workersFinding(situation, pools), queuesFinding(situation, pools)] : []),
+    ...(pools.length > 0
+      ? [withVisibility(workersFinding(situation, pools), situation.queue, skew), queuesFinding(situation, pools)]
+      : []),
     ...(situation.queue.spec.beat ? [beatFinding(situation)] : []),
     ...(situation.queue.spec.beat?.scheduler === 'Declared' ? [schedulesFinding(situation)] : []),
-    clockFinding(situation.queue, skew),
+    clockFinding(situation.queue, skew, situation.disciplineAllowed),
     suspendedFinding(situation, pools),
   ]
   return [readyFinding(situation, parts), ...parts]

@@ -259,11 +259,11 @@ export interface TaskQueueBody {
     }
     clockSync: {
       /**
-       * Monitor measures. Discipline is to have the node's clock corrected too; this version only measures for it. Off measures nothing.
+       * Monitor measures. Discipline measures too and reads what the node's chronyd says of its corrections; the chart brings one to each node with policy.allowDiscipline. Off measures nothing.
        */
       mode: 'Monitor' | 'Discipline' | 'Off'
       /**
-       * NTP servers. Not asked yet by this version, which measures against the broker.
+       * NTP servers, each as name, name:port or [IPv6]:port. Left out, clocks are compared with the broker alone. Give three or more, so that one that lies is outvoted.
        */
       servers?: string[]
       maxSkewSeconds: number
@@ -388,6 +388,22 @@ export interface TaskQueueBody {
        * The pod that has it.
        */
       pod?: string
+      /**
+       * The worst of the pods against the broker.
+       */
+      hostAgainstBroker?: string
+      /**
+       * The worst of the pods against NTP.
+       */
+      hostAgainstNtp?: string
+      /**
+       * The broker against NTP, as most pods measured.
+       */
+      brokerAgainstNtp?: string
+      /**
+       * The worst of the workers against beat.
+       */
+      hostAgainstBeat?: string
     }
     conditions?: {
       type: string

@@ -32,7 +32,8 @@ export function beatPod(
 ): DesiredPod {
   const build = (images: OperatorInputs): V1PodTemplateSpec => template(queue, beat, appImage, images, revision)
   // What the operator brings in itself is left out of the hash: its upgrade must roll nobody's beat.
-  const meaning = build({ operatorImage: '', companionImage: '' })
+  const { allowDiscipline } = inputs
+  const meaning = build({ operatorImage: '', companionImage: '', allowDiscipline })
   const hash = createHash('sha256').update(JSON.stringify(meaning)).digest('hex').slice(0, 16)
   const { metadata, spec } = build(inputs)
   const base = childMetadata(queue, names.beatPod(queue), metadata?.labels ?? {})

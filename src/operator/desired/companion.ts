@@ -16,9 +16,17 @@ export function hasCompanion(queue: TaskQueue, component: Component): boolean {
   return queue.spec.clockSync.mode !== 'Off' || (queue.spec.engine === 'Celery' && component === 'worker')
 }
 
+/** Where the node's chronyd is asked. */
+const nodeAddress = {
+  name: 'TASKQUEUE_COMPANION_NODE_IP',
+  valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath: 'status.hostIP' } },
+}
+
 export function companion(queue: TaskQueue, component: Component, inputs: OperatorInputs): V1Container {
   const { clockSync, engine } = queue.spec
   const answersProbes = engine === 'Celery' && component === 'worker'
+  const disciplined = clockSync.mode === 'Discipline' && inputs.allowDiscipline
+  const monitored = clockSync.mode === 'Off' ? 'Off' : 'Monitor'
   return {
     name: COMPANION,
     image: inputs.companionImage,
@@ -35,9 +43,10 @@ export function companion(queue: TaskQueue, component: Component, inputs: Operat
     env: [
       ...identityEnvironment(queue),
       { name: 'TASKQUEUE_COMPANION_COMPONENT', value: component },
-      { name: 'TASKQUEUE_COMPANION_CLOCK', value: clockSync.mode },
+      { name: 'TASKQUEUE_COMPANION_CLOCK', value: disciplined ? 'Discipline' : monitored },
       { name: 'TASKQUEUE_COMPANION_SERVERS', value: (clockSync.servers ?? []).join(',') },
       { name: 'TASKQUEUE_COMPANION_PING', value: answersProbes ? 'Celery' : 'Off' },
+      ...(disciplined ? [nodeAddress] : []),
     ],
     ports: [{ name: COMPANION, containerPort: COMPANION_PORT, protocol: 'TCP' }],
     resources: { requests: { cpu: '5m', memory: '32Mi' }, limits: { memory: '128Mi' } },

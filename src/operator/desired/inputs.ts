@@ -9,6 +9,8 @@ export interface OperatorInputs {
   /** The image of the companion. */
   companionImage: string
   imagePullPolicy?: string
+  /** The chart's `policy.allowDiscipline`: a chronyd runs on each node. */
+  allowDiscipline: boolean
 }
 
 /** What a podTemplate may ask for. */

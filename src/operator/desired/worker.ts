@@ -13,7 +13,7 @@ import { containerSecurityContext, podSecurityContext } from './security.ts'
 
 export const WORKER = 'worker'
 /** Beyond the longest task: time to give back what has not begun, to say goodbye and to close. */
-const GRACE_MARGIN_SECONDS = 30
+export const GRACE_MARGIN_SECONDS = 30
 
 export interface DesiredDeployment extends KubeObject {
   spec: {

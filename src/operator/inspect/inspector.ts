@@ -293,6 +293,8 @@ const TOLD = [
   'leaseHolder',
   'tasks',
   'draining',
+  'ntpTrouble',
+  'disciplineTrouble',
 ]
 
 /** Equal for observations from which the same would follow: an offset that moves by milliseconds is none's business. */
@@ -300,8 +302,23 @@ function fingerprint(observation: BrokerObservation | undefined): string {
   if (!observation?.reachable) return JSON.stringify(observation ?? null)
   const presence = observation.presence.map((entry) => ({
     ...entry,
-    offsetSeconds: entry.offsetSeconds === null ? null : Math.round(entry.offsetSeconds * 10) / 10,
-    detail: [...TOLD.map((field) => entry.detail[field]), tickPeriod(entry.detail.lastTickAt)],
+    offsetSeconds: tenths(entry.offsetSeconds),
+    detail: [
+      ...TOLD.map((field) => entry.detail[field]),
+      tickPeriod(entry.detail.lastTickAt),
+      coarseNtp(entry.detail.ntp),
+    ],
   }))
   return JSON.stringify([[...observation.queues], observation.foreignInFlight, presence])
+}
+
+function tenths(seconds: unknown): number | null {
+  return typeof seconds === 'number' ? Math.round(seconds * 10) / 10 : null
+}
+
+/** What is told of NTP, without what moves at every measurement. */
+function coarseNtp(told: unknown): unknown {
+  if (typeof told !== 'object' || told === null) return told
+  const { offsetSeconds, source } = told as Record<string, unknown>
+  return [tenths(offsetSeconds), source]
 }

@@ -244,7 +244,7 @@ export class Beat implements HealthSource {
   #judgeClocks(): void {
     const { clockLimit, log } = this.#options
     const before = this.#skewProblem
-    this.#skewProblem = skewProblem(this.brokerClock.offset, clockLimit)
+    this.#skewProblem = skewProblem(this.brokerClock.offset, clockLimit, before !== undefined)
     const fields = { offset_seconds: this.brokerClock.offset.seconds }
     if (this.#skewProblem !== undefined && before === undefined) {
       const hold = clockLimit.onSkew === 'HoldBeat' ? 'beat holds its fire: ' : ''

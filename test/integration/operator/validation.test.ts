@@ -145,6 +145,11 @@ const refused: [string, Spec, RegExp][] = [
   ['an unknown field', { ...good, workerz: [] }, /unknown field "spec\.workerz"/],
   ['a size that is none', beat({ storage: { size: 'big' } }), /should match/],
   [
+    'an NTP server that is a URL',
+    { ...good, clockSync: { servers: ['ntp://ntp.example'] } },
+    /servers\[0\].*should match/,
+  ],
+  [
     'an unknown clock mode',
     { ...good, clockSync: { mode: 'Always' } },
     /supported values: "Monitor", "Discipline", "Off"/,

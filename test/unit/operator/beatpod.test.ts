@@ -5,7 +5,7 @@ import { annotationKeys } from '../../../src/operator/desired/names.ts'
 import type { LivePod } from '../../../src/operator/objects.ts'
 import { beat, schedule, taskQueue } from '../../fixtures/taskqueues.ts'
 
-const inputs = { operatorImage: 'op:1', companionImage: 'op:1' }
+const inputs = { operatorImage: 'op:1', companionImage: 'op:1', allowDiscipline: false }
 const queue = taskQueue({ beat: beat() })
 const desired = beatPod(queue, beat(), 'app:1', inputs, undefined)
 const now = new Date('2026-01-01T00:00:00Z')
@@ -76,7 +76,13 @@ describe('the one beat Pod', () => {
   })
 
   it('keeps the image of an older operator while it works, and drops it when it fails', () => {
-    const upgraded = beatPod(queue, beat(), 'app:1', { operatorImage: 'op:2', companionImage: 'op:2' }, undefined)
+    const upgraded = beatPod(
+      queue,
+      beat(),
+      'app:1',
+      { operatorImage: 'op:2', companionImage: 'op:2', allowDiscipline: false },
+      undefined,
+    )
     expect(nextBeatAction(situation({ desired: upgraded, live: live() }))).toEqual({ do: 'nothing' })
     const waiting = { reason: 'ImagePullBackOff' }
     const failing = live({}, { phase: 'Pending', containerStatuses: [{ name: 'beat', state: { waiting } }] })
@@ -107,7 +113,13 @@ describe('the hash of its meaning', () => {
   const hashOf = (pod: typeof desired): string | undefined => pod.metadata.annotations?.[annotationKeys.specHash]
 
   it('does not change with the image of a new operator', () => {
-    const upgraded = beatPod(queue, beat(), 'app:1', { operatorImage: 'op:2', companionImage: 'op:2' }, undefined)
+    const upgraded = beatPod(
+      queue,
+      beat(),
+      'app:1',
+      { operatorImage: 'op:2', companionImage: 'op:2', allowDiscipline: false },
+      undefined,
+    )
     expect(hashOf(upgraded)).toBe(hashOf(desired))
     expect(upgraded.spec.containers[0]?.image).toBe('op:2')
   })

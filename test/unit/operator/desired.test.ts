@@ -10,6 +10,7 @@ const observed: Observed = {
   companionImage: 'op:1',
   imagePullPolicy: 'IfNotPresent',
   allowPrivilegedPods: false,
+  allowDiscipline: false,
   provenImages: new Set(),
   workersWanted: true,
 }

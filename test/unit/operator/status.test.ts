@@ -13,6 +13,7 @@ const observed = {
   operatorImage: 'op:1',
   companionImage: 'op:1',
   allowPrivilegedPods: false,
+  allowDiscipline: false,
   provenImages: new Set<string>(),
   workersWanted: true,
 }
@@ -59,6 +60,7 @@ function situation(queue: TaskQueue, changes: Partial<Situation> = {}): Situatio
     broker: reachable(),
     refused: [],
     scales: new Map([['default', { replicas: 2, why: '' }]]),
+    disciplineAllowed: false,
     now,
     ...changes,
   }
@@ -422,6 +424,140 @@ describe('SKEW', () => {
     })
     const all = situation(taskQueue(), { pods, broker: reachable(0, [presence('a', 90), presence('b', 90.1)]) })
     expect(condition(all, 'ClockSynchronized').reason).toBe('BrokerClockSkewed')
+  })
+})
+
+describe('ClockSynchronized', () => {
+  const pods = [pod('a', readyStatus), pod('b', readyStatus)]
+  const told = (
+    podName: string,
+    broker: number | null,
+    ntp?: number,
+    more: Partial<PodPresence> = {},
+  ): PodPresence => ({
+    ...presence(podName, broker),
+    detail:
+      ntp === undefined ? {} : { ntp: { offsetSeconds: ntp, errorSeconds: 0.01, source: 'ntp.example', stratum: 2 } },
+    ...more,
+  })
+  const clock = (entries: PodPresence[], queue = taskQueue(), changes: Partial<Situation> = {}): Situation =>
+    situation(queue, { pods, broker: reachable(0, entries), ...changes })
+  const found = (...given: Parameters<typeof clock>): Condition => condition(clock(...given), 'ClockSynchronized')
+
+  it.each([
+    [
+      'the broker ahead, by one pod with NTP',
+      [told('a', -90, 0.01)],
+      'BrokerClockSkewed',
+      "The broker's clock is 90s ahead of NTP (ntp.example), as a pod measured; the limit is 60s. Correct the time on the broker's host.",
+    ],
+    [
+      'the broker behind, by all',
+      [told('a', 90, 0), told('b', 90.2, 0.1)],
+      'BrokerClockSkewed',
+      "The broker's clock is 90s behind NTP (ntp.example), as pods measured",
+    ],
+    [
+      'one pod ahead of NTP',
+      [told('a', 0, 0), told('b', 75, 75)],
+      'PodClockSkewed',
+      'Pod b is 75s ahead of NTP (ntp.example); the limit is 60s. Correct the time on node node-1.',
+    ],
+    ['a lone pod whose clock is wrong', [told('a', 75, 75)], 'PodClockSkewed', 'Pod a is 75s ahead of NTP'],
+    ['both', [told('a', 180, 90), told('b', 180, 90)], 'BrokerClockSkewed', 'Pod a is 90s ahead of NTP'],
+    ['apart together', [told('a', 80, 40)], 'PodClockSkewed', 'Pod a is 80s ahead of the broker'],
+    [
+      'beat and a worker, each near the broker',
+      [told('a', -40, undefined, { kind: 'beat' }), told('b', 40)],
+      'BeatClockSkewed',
+      'Pod b is 80s ahead of beat',
+    ],
+  ])('names who is wrong: %s', (_, entries, reason, message) => {
+    expect(found(entries)).toMatchObject({
+      status: 'False',
+      reason,
+      message: expect.stringContaining(message) as string,
+    })
+  })
+
+  it('is told with every pair in status', () => {
+    const { status } = statusOf(clock([told('a', -90, 0.5, { kind: 'beat' }), told('b', -88, 2)]))
+    expect(status.clock).toEqual({
+      skew: '-90s',
+      pod: 'a',
+      hostAgainstBroker: '-90s',
+      hostAgainstNtp: '+2.0s',
+      brokerAgainstNtp: '+90s',
+      hostAgainstBeat: '+2.0s',
+    })
+  })
+
+  it('comes back only well within the limit', () => {
+    const before = (status: Condition['status']): TaskQueue => ({
+      ...taskQueue(),
+      status: {
+        conditions: [
+          { type: 'ClockSynchronized', status, reason: 'x', message: 'x', lastTransitionTime: '2026-01-01T00:00:00Z' },
+        ],
+      },
+    })
+    expect(found([told('a', 61)], before('True')).status).toBe('False')
+    expect(found([told('a', 58)], before('True')).status).toBe('True')
+    expect(found([told('a', 58)], before('False')).status).toBe('False')
+    expect(found([told('a', 53)], before('False')).status).toBe('True')
+  })
+
+  it('says what is not known of NTP, and costs nobody the condition', () => {
+    const entries = [told('a', 0, undefined, { detail: { ntp: null, ntpTrouble: 'no server answers' } })]
+    const asked = taskQueue({
+      clockSync: { mode: 'Monitor', maxSkewSeconds: 60, onSkew: 'Report', servers: ['ntp.example'] },
+    })
+    expect(found(entries, asked)).toMatchObject({
+      status: 'True',
+      reason: 'NtpUnknown',
+      message: expect.stringContaining('as pod a says: no server answers.') as string,
+    })
+    expect(found(entries).reason).toBe('WithinLimit')
+  })
+
+  it('says that nobody disciplines the clock', () => {
+    const asked = taskQueue({ clockSync: { mode: 'Discipline', maxSkewSeconds: 60, onSkew: 'Report' } })
+    expect(found([told('a', 0)], asked)).toMatchObject({ status: 'True', reason: 'DisciplineNotAllowed' })
+    const entries = [told('a', 0, undefined, { detail: { disciplineTrouble: 'no chronyd answers at 10.0.0.1' } })]
+    expect(found(entries, asked, { disciplineAllowed: true })).toMatchObject({
+      status: 'True',
+      reason: 'DisciplineUnavailable',
+      message: expect.stringContaining('no chronyd answers at 10.0.0.1.') as string,
+    })
+    expect(found([told('a', 0)], asked, { disciplineAllowed: true }).reason).toBe('WithinLimit')
+  })
+
+  it.each([{ ntp: 'x' }, { ntp: { offsetSeconds: 'x' } }, { ntp: { offsetSeconds: Number.NaN } }, { ntpTrouble: 5 }])(
+    'takes %j for nothing',
+    (detail) => {
+      expect(found([told('a', 0, undefined, { detail })]).reason).toBe('WithinLimit')
+    },
+  )
+})
+
+describe('the visibility timeout', () => {
+  const celery = (visibilityTimeoutSeconds: number, engine: 'Celery' | 'Node' = 'Celery'): TaskQueue =>
+    taskQueue({ engine, broker: { url: 'redis://redis:6379/0', visibilityTimeoutSeconds } })
+  const workers = (queue: TaskQueue, offset = 0): Condition =>
+    condition(
+      situation(queue, { pods: [pod('a', readyStatus)], broker: reachable(0, [presence('a', offset)]) }),
+      'WorkersAvailable',
+    )
+
+  it('is warned of when the longest task, its end and the skew reach it', () => {
+    // The fixture's pool has tasks of 600 s.
+    expect(workers(celery(630))).toMatchObject({ status: 'True', reason: 'VisibilityTimeoutShort' })
+    expect(workers(celery(631)).reason).toBe('AllReady')
+    expect(workers(celery(631), -1.2).message).toContain('above 632s')
+  })
+
+  it("is nothing to Node's workers, which renew what they hold", () => {
+    expect(workers(celery(60, 'Node')).reason).toBe('AllReady')
   })
 })
 

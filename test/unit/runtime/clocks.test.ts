@@ -24,6 +24,18 @@ describe('skewProblem', () => {
     expect(problem).toContain(`${Math.round(Math.abs(seconds))} s ${way}`)
     expect(problem).toContain('limit is 60 s')
   })
+
+  it('lets a skew that was beyond the limit go only well within it', () => {
+    const at = (seconds: number, skewed: boolean): boolean =>
+      skewProblem({ seconds, errorSeconds: 0 }, limit, skewed) !== undefined
+    expect([at(58, false), at(58, true), at(-54.5, true), at(53.9, true), at(-53.9, true)]).toEqual([
+      false,
+      true,
+      true,
+      false,
+      false,
+    ])
+  })
 })
 
 describe('BrokerClock', () => {
