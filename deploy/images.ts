@@ -19,6 +19,7 @@ export interface ProjectImages {
   orders: Image
   reports: Image
   redis: Image
+  chronyd: Image
 }
 
 /** All images of the demo and of the e2e tests. The packages must be built (`make build`). */
@@ -61,6 +62,10 @@ export async function projectImages(stages: Stages): Promise<ProjectImages> {
       },
       stages,
     ),
+    chronyd: await buildImage(
+      { name: 'chronyd', dockerfile: join(root, 'deploy/chronyd.Dockerfile'), context: examples, include: [] },
+      stages,
+    ),
   }
 }
 
@@ -83,12 +88,13 @@ export async function deliverImages(
     orders: await pushImage(images.orders, registry, stages),
     reports: await pushImage(images.reports, registry, stages),
     redis: await pushImage(images.redis, registry, stages),
+    chronyd: await pushImage(images.chronyd, registry, stages),
   }
 }
 
 /** What has to be loaded into a cluster. */
-function archives({ operator, orders, reports, redis }: ProjectImages): string[] {
-  return [operator, orders, reports, redis].map((image) => image.archive)
+function archives({ operator, orders, reports, redis, chronyd }: ProjectImages): string[] {
+  return [operator, orders, reports, redis, chronyd].map((image) => image.archive)
 }
 
 /** Debian with the very Node that runs this. */
