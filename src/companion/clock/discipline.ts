@@ -7,6 +7,8 @@ import type { ServerAddress } from './serverlist.ts'
 import { Trouble, text, type Report } from './trouble.ts'
 
 const EVERY_MS = 30_000
+/** While chronyd does not answer, or is not synchronised yet. */
+const RETRY_MS = 10_000
 const STALE_MS = 100_000
 
 export class Discipline {
@@ -54,7 +56,8 @@ export class Discipline {
       const before = this.trouble
       await this.#look(node)
       if (this.trouble !== before) this.#changed()
-      await this.#pause.wait(EVERY_MS * (0.9 + Math.random() * 0.2), signal)
+      const pauseMs = this.trouble === undefined ? EVERY_MS : RETRY_MS
+      await this.#pause.wait(pauseMs * (0.9 + Math.random() * 0.2), signal)
     }
   }
 
