@@ -9,6 +9,7 @@ import { ensureBinary, type BinaryName } from '../deploy/local/binaries.ts'
 import { ensurePackages, type Package } from '../deploy/local/packages.ts'
 import { cacheFolder } from '../deploy/local/settings.ts'
 import { describeFailure, Stages } from '../deploy/local/stage.ts'
+import { chronydProgram } from './fixtures/chrony-package.ts'
 
 interface Count {
   passed: number
@@ -48,6 +49,9 @@ const checks: readonly (readonly [name: string, ...command: string[]])[] = [
 const packages: readonly Package[] = [
   // Lets a test's process have a clock that is wrong.
   { name: 'faketime', files: ['/usr/bin/faketime'] },
+  // Compile the library that gives chronyd one (test/fixtures/clockshift).
+  { name: 'gcc', files: ['/usr/bin/gcc', '/usr/local/bin/gcc'] },
+  { name: 'libc6-dev', files: ['/usr/include/stdlib.h'] },
   { name: 'redis-server', files: ['/usr/bin/redis-server', '/usr/local/bin/redis-server'] },
   { name: 'openssl', files: ['/usr/bin/openssl', '/usr/local/bin/openssl'] },
 ]
@@ -74,6 +78,7 @@ async function main(asked: readonly string[]): Promise<boolean> {
 async function prepare(wanted: readonly string[], stages: Stages): Promise<void> {
   if (wanted.every((name) => name === 'checks' || name === 'unit')) return
   await ensurePackages(packages, stages, join(logFolder(), 'apt.log'))
+  await chronydProgram()
   const needed = new Map<BinaryName, readonly Tier[]>([
     ['cluster', ['integration', 'e2e', 'faults']],
     ['helm', ['integration', 'e2e', 'faults']],

@@ -1,6 +1,6 @@
 // The companion's process. It listens first, never ends for what it can report, and ends at once when told to.
 
-import { BrokerClock } from './clock/brokerclock.ts'
+import { Clocks } from './clock/clocks.ts'
 import { CeleryDrain } from './draining.ts'
 import { Pidbox } from './pidbox.ts'
 import { CeleryPing } from './ping.ts'
@@ -21,9 +21,10 @@ const stop = new AbortController()
 const hasBroker = settings.brokerUrl !== ''
 const pidbox = hasBroker && settings.ping === 'Celery' ? new Pidbox(settings.brokerUrl, settings.nodeName) : undefined
 const ping = pidbox && new CeleryPing(pidbox)
-const clock =
-  hasBroker && settings.clock !== 'Off'
-    ? new BrokerClock(
+const clocks =
+  settings.clock === 'Off'
+    ? undefined
+    : new Clocks(
         settings,
         report,
         pidbox && {
@@ -31,10 +32,9 @@ const clock =
           drain: new CeleryDrain(pidbox, (message) => report('info', message)),
         },
       )
-    : undefined
 
 try {
-  const { port } = await serve({ settings, clock, ping })
+  const { port } = await serve({ settings, clocks, ping })
   report('info', `Companion of a ${settings.component} listens on port ${port}.`)
 } catch (error) {
   // Clocks are still worth measuring without a port.
@@ -44,17 +44,11 @@ try {
   )
 }
 for (const problem of problems) report('warn', problem)
-if (settings.clock === 'Discipline') {
-  report(
-    'warn',
-    'clockSync.mode Discipline needs a chronyd on the node, which none is known of: clocks are monitored only.',
-  )
-}
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort())
 // Held open by the server or by this: a companion without a broker still has its /livez to answer.
 const alive = setInterval(() => undefined, 60_000)
-await (clock?.run(stop.signal) ??
+await (clocks?.run(stop.signal) ??
   new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve())))
 clearInterval(alive)
 pidbox?.close()

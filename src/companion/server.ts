@@ -2,13 +2,15 @@
 
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { BrokerClock } from './clock/brokerclock.ts'
+import { clockMetrics } from './clock/clockmetrics.ts'
+import { clockReport } from './clock/clockreport.ts'
+import type { Clocks } from './clock/clocks.ts'
 import type { CeleryPing, PingAnswer } from './ping.ts'
 import type { Settings } from './settings.ts'
 
 export interface Parts {
   settings: Settings
-  clock: BrokerClock | undefined
+  clocks: Clocks | undefined
   ping: CeleryPing | undefined
 }
 
@@ -40,7 +42,11 @@ async function route(target: string, parts: Parts): Promise<Answer> {
     case '/livez':
       return { status: 200, body: 'ok\n' }
     case '/clock':
-      return { status: 200, body: `${JSON.stringify(clockReport(parts))}\n`, type: 'application/json' }
+      return {
+        status: 200,
+        body: `${JSON.stringify(clockReport(parts.settings, parts.clocks))}\n`,
+        type: 'application/json',
+      }
     case '/ping':
       if (!parts.ping) return { status: 404, body: 'Pings are answered beside Celery workers only.\n' }
       return pingAnswer(
@@ -49,7 +55,7 @@ async function route(target: string, parts: Parts): Promise<Answer> {
         parts.settings.nodeName,
       )
     case '/metrics':
-      return { status: 200, body: metrics(parts), type: 'text/plain; version=0.0.4; charset=utf-8' }
+      return { status: 200, body: clockMetrics(parts.clocks), type: 'text/plain; version=0.0.4; charset=utf-8' }
     default:
       return { status: 404, body: 'Here are /livez, /clock, /ping and /metrics.\n' }
   }
@@ -65,43 +71,4 @@ export function pingAnswer(answer: PingAnswer, forLiveness: boolean, node: strin
     case 'unknown':
       return { status: forLiveness ? 200 : 503, body: `the broker can not be asked about ${node}: ${answer.why}\n` }
   }
-}
-
-/** What /clock says. `broker` is null while unknown. */
-export function clockReport({ settings, clock }: Parts): Record<string, unknown> {
-  const measurement = clock?.measurement
-  return {
-    mode: settings.clock,
-    broker: measurement
-      ? {
-          offsetSeconds: measurement.offsetSeconds,
-          errorSeconds: measurement.errorSeconds,
-          ageSeconds: (performance.now() - measurement.at) / 1000,
-        }
-      : null,
-    ...(clock?.trouble === undefined ? {} : { trouble: clock.trouble }),
-  }
-}
-
-function metrics({ clock }: Parts): string {
-  const measurement = clock?.measurement
-  const lines = [
-    '# HELP taskqueue_clock_known 1 while the offset to the broker is known.',
-    '# TYPE taskqueue_clock_known gauge',
-    `taskqueue_clock_known{against="broker"} ${measurement ? 1 : 0}`,
-  ]
-  if (measurement) {
-    lines.push(
-      "# HELP taskqueue_clock_offset_seconds This machine's clock minus the other's.",
-      '# TYPE taskqueue_clock_offset_seconds gauge',
-      `taskqueue_clock_offset_seconds{against="broker"} ${measurement.offsetSeconds}`,
-      '# HELP taskqueue_clock_round_trip_seconds Round trip of the measurement.',
-      '# TYPE taskqueue_clock_round_trip_seconds gauge',
-      `taskqueue_clock_round_trip_seconds{against="broker"} ${measurement.errorSeconds * 2}`,
-      '# HELP taskqueue_clock_measurement_age_seconds Age of the measurement.',
-      '# TYPE taskqueue_clock_measurement_age_seconds gauge',
-      `taskqueue_clock_measurement_age_seconds{against="broker"} ${(performance.now() - measurement.at) / 1000}`,
-    )
-  }
-  return `${lines.join('\n')}\n`
 }

@@ -2,6 +2,9 @@
 // companion is on the pod's critical path, so it must not end for it.
 
 import { hostname } from 'node:os'
+import { CHRONY_PORT } from './clock/chronytracking.ts'
+import { NTP_PORT } from './clock/ntppacket.ts'
+import { readServer, readServers, type ServerAddress } from './clock/serverlist.ts'
 
 export interface Settings {
   brokerUrl: string
@@ -11,6 +14,10 @@ export interface Settings {
   component: 'worker' | 'beat'
   /** Off measures nothing. Discipline measures too: correcting the clock is the node's business. */
   clock: 'Monitor' | 'Discipline' | 'Off'
+  /** NTP servers to measure against; none by default. */
+  servers: readonly ServerAddress[]
+  /** Where the node's chronyd takes questions. */
+  node: ServerAddress | undefined
   ping: 'Celery' | 'Off'
   /** The worker's name on the wire, as `celery inspect ping -d` takes it. */
   nodeName: string
@@ -40,6 +47,8 @@ export function readSettings(env: NodeJS.ProcessEnv): { settings: Settings; prob
       podUid: env.TASKQUEUE_POD_UID ?? hostname(),
       component: oneOf('TASKQUEUE_COMPANION_COMPONENT', ['worker', 'beat'], 'worker'),
       clock: oneOf('TASKQUEUE_COMPANION_CLOCK', ['Monitor', 'Discipline', 'Off'], 'Monitor'),
+      servers: readServers('TASKQUEUE_COMPANION_SERVERS', env.TASKQUEUE_COMPANION_SERVERS, NTP_PORT, problems),
+      node: nodeAddress(env.TASKQUEUE_COMPANION_NODE_IP, problems),
       ping: oneOf('TASKQUEUE_COMPANION_PING', ['Celery', 'Off'], 'Off'),
       nodeName: env.TASKQUEUE_COMPANION_NODE ?? `celery@${hostname()}`,
       port: port(env.TASKQUEUE_COMPANION_PORT, problems),
@@ -48,6 +57,14 @@ export function readSettings(env: NodeJS.ProcessEnv): { settings: Settings; prob
 }
 
 const DEFAULT_PORT = 9809
+
+function nodeAddress(text: string | undefined, problems: string[]): ServerAddress | undefined {
+  if (text === undefined || text === '') return undefined
+  const node = readServer(text, CHRONY_PORT)
+  if (!node)
+    problems.push(`TASKQUEUE_COMPANION_NODE_IP is "${text}": give the node's address. Its chronyd is not asked.`)
+  return node
+}
 
 function port(text: string | undefined, problems: string[]): number {
   if (text === undefined || text === '') return DEFAULT_PORT

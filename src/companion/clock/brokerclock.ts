@@ -1,19 +1,21 @@
 // Measures this machine's clock against the broker's and says it in the TaskQueue's presence hash, with what is known of a Celery worker
 // beside us, again and again, through whatever happens to the broker. Not a judge: what an offset means is the operator's to say.
 
-import { setTimeout as delay } from 'node:timers/promises'
 import {
   PRESENCE_EVERY_MS,
   PRESENCE_TTL_SECONDS,
   connectBroker,
   presenceKey,
+  type AgedBeatClock,
   type BrokerConnection,
 } from '@taskqueue/runtime/broker'
 import { VERSION } from '@taskqueue/runtime/version'
 import type { CeleryDrain } from '../draining.ts'
 import type { RegisteredTasks } from '../registered.ts'
 import type { Settings } from '../settings.ts'
-import { current, type Measurement } from './measurement.ts'
+import { STALE_MS, current, type Measurement } from './measurement.ts'
+import { Pause } from './pause.ts'
+import type { Report } from './trouble.ts'
 
 /** A look every so often: the operator calls an entry stale after 30 s, and the SKEW column shall follow a step within 15 s. */
 const INTERVAL_MS = 10_000
@@ -27,30 +29,59 @@ export interface CeleryWorker {
   readonly drain: CeleryDrain
 }
 
-export type Report = (level: 'info' | 'warn', message: string) => void
+/** What is told in the presence hash beside the clock. */
+export interface BesideTheClock {
+  readonly celery?: CeleryWorker | undefined
+  /** What other clocks say, for the entry's detail. */
+  readonly detail: () => Readonly<Record<string, unknown>>
+}
 
 export class BrokerClock {
   readonly #settings: Settings
   readonly #report: Report
   readonly #celery: CeleryWorker | undefined
+  readonly #detail: BesideTheClock['detail']
+  readonly #pause = new Pause()
   #connection: BrokerConnection | undefined
   #measurement: Measurement | undefined
+  #beat: { readonly said: AgedBeatClock; readonly at: number } | undefined
+  /** Grows when this machine's clock was set: what was measured before means nothing then. */
+  #epoch = 0
   #counter = 0
   /** Whether the pod is to go. */
   #wanted = false
   #failures = 0
   #trouble: string | undefined
 
-  /** @param celery the worker beside us, of which is told with the clock */
-  constructor(settings: Settings, report: Report, celery?: CeleryWorker) {
+  constructor(settings: Settings, report: Report, { celery, detail }: BesideTheClock) {
     this.#settings = settings
     this.#report = report
     this.#celery = celery
+    this.#detail = detail
   }
 
   /** The last measurement that still means something. */
   get measurement(): Measurement | undefined {
     return current(this.#measurement, performance.now())
+  }
+
+  /** What beat's companion said last of its machine, against the broker; undefined when that is too old. */
+  get beat(): AgedBeatClock | undefined {
+    if (!this.#beat) return undefined
+    const ageSeconds = this.#beat.said.ageSeconds + (performance.now() - this.#beat.at) / 1000
+    return ageSeconds * 1000 <= STALE_MS ? { ...this.#beat.said, ageSeconds } : undefined
+  }
+
+  /** Looks and tells at once: there is something new for the presence hash. */
+  lookAgain(): void {
+    this.#pause.cut()
+  }
+
+  /** The clock was set: what was measured is forgotten, and measured again at once. */
+  measureAgain(): void {
+    this.#epoch++
+    this.#measurement = undefined
+    this.lookAgain()
   }
 
   /** Why there is none; undefined while all is well. */
@@ -73,7 +104,7 @@ export class BrokerClock {
         this.#trouble = message
         await this.#drop()
       }
-      await delay(this.#pause(), undefined, { signal }).catch(() => undefined)
+      await this.#pause.wait(this.#pauseMs(), signal)
     }
     if (!this.#celery?.drain.remembers)
       await this.#connection?.removePresence(this.#key, this.#id).catch(() => undefined)
@@ -84,8 +115,12 @@ export class BrokerClock {
     this.#connection ??= await connectBroker(this.#settings.brokerUrl, {
       timeouts: { connectMs: 3_000, commandMs: 3_000 },
     })
+    const epoch = this.#epoch
     const { offsetMs, errorMs } = await this.#connection.time()
+    // Set meanwhile: the next look follows at once.
+    if (epoch !== this.#epoch) return
     this.#measurement = { offsetSeconds: offsetMs / 1000, errorSeconds: errorMs / 1000, at: performance.now() }
+    await this.#shareBeat(this.#connection, this.#measurement)
     if (this.#celery) await this.#followWorker(this.#connection, this.#celery)
     this.#counter++
     const tasks = this.#celery?.registered.names
@@ -106,10 +141,17 @@ export class BrokerClock {
         queues: drain?.queues ?? [],
         processed: 0,
         lastProgressAt: null,
-        detail: { ...(tasks ? { tasks } : {}), ...(drain ? { draining: drain.draining } : {}) },
+        detail: { ...(tasks ? { tasks } : {}), ...(drain ? { draining: drain.draining } : {}), ...this.#detail() },
       },
       PRESENCE_TTL_SECONDS,
     )
+  }
+
+  /** Beat's companion says how its machine stands to the broker; everyone reads that. */
+  async #shareBeat(connection: BrokerConnection, { offsetSeconds, errorSeconds }: Measurement): Promise<void> {
+    if (this.#settings.component === 'beat') await connection.writeBeatClock(this.#key, { offsetSeconds, errorSeconds })
+    const said = await connection.readBeatClock(this.#key)
+    this.#beat = said && { said, at: performance.now() }
   }
 
   async #followWorker(connection: BrokerConnection, { registered, drain }: CeleryWorker): Promise<void> {
@@ -123,7 +165,7 @@ export class BrokerClock {
     drain.follow(this.#wanted)
   }
 
-  #pause(): number {
+  #pauseMs(): number {
     const drains = this.#wanted || this.#celery?.drain.state?.draining === true
     const interval = drains ? DRAINING_INTERVAL_MS : this.#celery ? PRESENCE_EVERY_MS : INTERVAL_MS
     const base = this.#failures === 0 ? interval : Math.min(MAX_BACKOFF_MS, 1000 * 2 ** Math.min(this.#failures, 10))

@@ -1,7 +1,7 @@
 // `@taskqueue/runtime/broker`: what operator and companion ask a broker. Tasks go through TaskApp.
 import { RedisStore } from './redis/store.ts'
 import type { ConnectionTimeouts } from './redis/connection.ts'
-import type { BrokerTime, Presence } from './store.ts'
+import type { AgedBeatClock, BeatClock, BrokerTime, Presence } from './store.ts'
 import type { Depth } from './transport.ts'
 
 export { BrokerError, type BrokerErrorCode } from '../errors.ts'
@@ -14,7 +14,7 @@ export {
 } from './presence.ts'
 export { brokerOptions } from './redis/connection-options.ts'
 export { parseBrokerUrl, redactText as redactUrl, renameHosts } from './redis/url.ts'
-export type { BrokerTime, Cursor, Presence } from './store.ts'
+export type { AgedBeatClock, BeatClock, BrokerTime, Cursor, Presence } from './store.ts'
 export type { Depth, QueueDepth } from './transport.ts'
 export type { ConnectionTimeouts } from './redis/connection.ts'
 
@@ -41,6 +41,10 @@ export interface BrokerConnection {
   writeDraining(presenceKey: string, podUids: readonly string[], ttlSeconds: number): Promise<void>
   /** Whether a pod is asked to take nothing any more. */
   readDraining(presenceKey: string, podUid: string): Promise<boolean>
+  /** Says beside the presence hash how beat's machine stands to the broker; gone after a minute. */
+  writeBeatClock(presenceKey: string, clock: BeatClock): Promise<void>
+  /** What beat's companion said last, and how long ago by the broker's clock; undefined when there is nothing to be read. */
+  readBeatClock(presenceKey: string): Promise<AgedBeatClock | undefined>
   /** How many dead letters there are, over all queues of this broker and prefix. */
   countDeadLetters(): Promise<number>
   close(): Promise<void>

@@ -90,6 +90,20 @@ export interface BrokerTime {
   readonly errorMs: number
 }
 
+/** How beat's machine stands to the broker. */
+export interface BeatClock {
+  /** The clock of beat's machine minus the broker's, in seconds. */
+  readonly offsetSeconds: number
+  /** How far that may be wrong, in seconds. */
+  readonly errorSeconds: number
+}
+
+/** The same as it is read. */
+export interface AgedBeatClock extends BeatClock {
+  /** Seconds since it was written, by the broker's clock. */
+  readonly ageSeconds: number
+}
+
 /** One task of a chord's header, as it is counted. */
 export interface ChordPartWrite {
   readonly groupId: string
@@ -124,6 +138,9 @@ export interface Store {
   writeDraining(presenceKey: string, ids: readonly string[], ttlSeconds: number): Promise<void>
   /** Whether a process is asked to take nothing any more. */
   readDraining(presenceKey: string, id: string): Promise<boolean>
+  /** Says beside the presence hash how beat's machine stands to the broker. */
+  writeBeatClock(presenceKey: string, clock: BeatClock): Promise<void>
+  readBeatClock(presenceKey: string): Promise<AgedBeatClock | undefined>
   /** Takes the lease when it is free, renews it when it is ours; tells who holds it. */
   acquireLease(name: string, holder: string, ttlMs: number): Promise<Lease>
   releaseLease(name: string, holder: string): Promise<void>

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { clockReport, pingAnswer } from '../../../src/companion/server.ts'
+import { clockReport } from '../../../src/companion/clock/clockreport.ts'
+import { pingAnswer } from '../../../src/companion/server.ts'
 import { current, STALE_MS } from '../../../src/companion/clock/measurement.ts'
 import { readSettings } from '../../../src/companion/settings.ts'
 
@@ -24,7 +25,14 @@ describe('the answer to a probe', () => {
 describe('the clock', () => {
   it('is null, never 0, while unknown', () => {
     const { settings } = readSettings({})
-    expect(clockReport({ settings, clock: undefined, ping: undefined })).toEqual({ mode: 'Monitor', broker: null })
+    expect(clockReport(settings, undefined)).toEqual({
+      mode: 'Monitor',
+      host: null,
+      broker: null,
+      brokerAgainstNtp: null,
+      beat: null,
+      steps: { count: 0, lastSeconds: null, lastAgeSeconds: null },
+    })
   })
 
   it('forgets a measurement that is too old', () => {

@@ -1,5 +1,5 @@
 // Reads back the JSON records that others wrote into the store, of whatever version they were.
-import type { Presence } from '../store.ts'
+import type { BeatClock, Presence } from '../store.ts'
 
 /** The object in a JSON text; undefined when there is none. */
 export function parseObject(json: string): unknown {
@@ -16,4 +16,11 @@ export function isPresence(value: unknown): value is Presence {
   if (typeof value !== 'object' || value === null) return false
   const { id, counter, kind } = value as Record<string, unknown>
   return typeof id === 'string' && typeof counter === 'number' && typeof kind === 'string'
+}
+
+/** True when both figures are there and are figures. */
+export function isBeatClock(value: unknown): value is BeatClock {
+  if (typeof value !== 'object' || value === null) return false
+  const { offsetSeconds, errorSeconds } = value as Record<string, unknown>
+  return Number.isFinite(offsetSeconds) && Number.isFinite(errorSeconds)
 }

@@ -2,6 +2,8 @@
 import { priorityStep } from '../../protocol/queue-key.ts'
 import type {
   AdvanceOutcome,
+  AgedBeatClock,
+  BeatClock,
   BrokerTime,
   ChordParts,
   ChordPartWrite,
@@ -19,7 +21,7 @@ import { RedisConnection, type ConnectionTimeouts } from './connection.ts'
 import { readDepth } from './depth.ts'
 import { redisKeys, type Keys } from './keys.ts'
 import { measureTime } from './measure-time.ts'
-import { isPresence, parseObject } from './records.ts'
+import { isBeatClock, isPresence, parseObject } from './records.ts'
 import { runScript, type ScriptCall } from './scripts.ts'
 import { RedisSubscriber } from './subscriber.ts'
 import { effectivePrefix } from './connection-options.ts'
@@ -34,6 +36,9 @@ export interface RedisStoreOptions {
 const CONNECT_MS = 5000
 /** A cursor's text, by the same pattern as in advance-cursor.lua. */
 const CURSOR = /^(-?\d+\.?\d*) (\d+) (\d+) (\d+) (.*)$/s
+/** What beat's companion says of its clock is gone after this. */
+const BEAT_CLOCK_TTL_MS = 60_000
+const beatClockKey = (presence: string): string => `${presence}:beat-clock`
 /** Dead letters read or dropped in one call. */
 const PAGE = 1000
 
@@ -95,6 +100,24 @@ export class RedisStore implements Store {
   async readDraining(presenceKey: string, id: string): Promise<boolean> {
     const key = `${this.#keys.named(presenceKey)}:draining`
     return (await this.#run((redis) => redis.sismember(key, id))) === 1
+  }
+
+  async writeBeatClock(presenceKey: string, clock: BeatClock): Promise<void> {
+    const key = beatClockKey(this.#keys.named(presenceKey))
+    await this.#run((redis) => redis.set(key, JSON.stringify(clock), 'PX', BEAT_CLOCK_TTL_MS))
+  }
+
+  async readBeatClock(presenceKey: string): Promise<AgedBeatClock | undefined> {
+    const key = beatClockKey(this.#keys.named(presenceKey))
+    const replies = await this.#run((redis) => redis.multi().get(key).pttl(key).exec())
+    const [json, left] = (replies ?? []).map(([error, reply]) => {
+      if (error) throw error
+      return reply
+    })
+    const clock = typeof json === 'string' ? parseObject(json) : undefined
+    if (!isBeatClock(clock) || typeof left !== 'number') return undefined
+    const { offsetSeconds, errorSeconds } = clock
+    return { offsetSeconds, errorSeconds, ageSeconds: Math.max(0, BEAT_CLOCK_TTL_MS - Math.max(0, left)) / 1000 }
   }
 
   async acquireLease(name: string, holder: string, ttlMs: number): Promise<Lease> {
