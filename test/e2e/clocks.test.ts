@@ -17,7 +17,8 @@ import { condition, inE2e, kubectl, pod, queue } from './scene.ts'
 const { chronyd, redis: redisImage } = inject('images')
 /** Of the one that may do what pods of the restricted standard may not. */
 const CLOCK_NAMESPACE = 'e2e-clock'
-const NTP_PORT = 11_123
+/** A chronyd that serves its own clock, which is the machine's. */
+const NTP_SERVER = `ntp.${CLOCK_NAMESPACE}.svc.cluster.local`
 let forward: PortForward
 let redis: Redis
 let examples: PortForward
@@ -25,14 +26,11 @@ let app: TaskApp
 
 beforeAll(async () => {
   await kubectl.apply(JSON.stringify({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: CLOCK_NAMESPACE } }))
+  await kubectl.apply(JSON.stringify({ apiVersion: 'v1', kind: 'List', items: timeServer() }))
   await upgradeOperator(true)
-  const [node] = (
-    await kubectl.json<{ items: { status: { addresses: { type: string; address: string }[] } }[] }>('get', 'nodes')
-  ).items
-  const address = node?.status.addresses.find(({ type }) => type === 'InternalIP')?.address ?? ''
   await kubectl.apply(JSON.stringify({ apiVersion: 'v1', kind: 'List', items: await brokerWithSettableClock() }))
   await kubectl.wait(60, 'rollout', 'status', 'deployment/skewed-redis', ...inE2e)
-  await kubectl.apply(JSON.stringify(taskQueue(`${address}:${NTP_PORT}`)))
+  await kubectl.apply(JSON.stringify(taskQueue()))
   forward = await PortForward.open(kubectl, NAMESPACE, 'service/skewed-redis', 6379)
   redis = new Redis({ port: forward.port, host: '127.0.0.1' })
   redis.on('error', () => undefined)
@@ -51,7 +49,7 @@ afterAll(async () => {
   await kubectl.attempt('delete', 'namespace', CLOCK_NAMESPACE, '--wait=false')
 })
 
-/** With a chronyd on the node, which never touches its clock (-x) and serves NTP to the pods, or without. */
+/** With a chronyd on the node that never touches its clock (-x), or without. */
 async function upgradeOperator(discipline: boolean): Promise<void> {
   const [repository, tag] = split(chronyd.reference)
   const values = {
@@ -59,8 +57,7 @@ async function upgradeOperator(discipline: boolean): Promise<void> {
     discipline: {
       namespace: CLOCK_NAMESPACE,
       image: { repository, tag },
-      servers: ['ntp.invalid'],
-      extraConfig: `local stratum 3\nport ${NTP_PORT}\nallow all\n`,
+      servers: [NTP_SERVER],
       extraArgs: ['-x'],
     },
   }
@@ -81,6 +78,37 @@ async function upgradeOperator(discipline: boolean): Promise<void> {
 function split(reference: string): [string, string] {
   const colon = reference.lastIndexOf(':')
   return [reference.slice(0, colon), reference.slice(colon + 1)]
+}
+
+function timeServer(): object[] {
+  const labels = { app: 'ntp' }
+  const metadata = { name: 'ntp', namespace: CLOCK_NAMESPACE, labels }
+  const config = 'local stratum 2\nallow all\ncmdport 0\npidfile /run/chrony/chronyd.pid\n'
+  const container = {
+    name: 'chronyd',
+    image: chronyd.reference,
+    imagePullPolicy: 'IfNotPresent',
+    args: ['-x', '-f', '/etc/taskqueue/chrony.conf'],
+    volumeMounts: [
+      { name: 'config', mountPath: '/etc/taskqueue' },
+      { name: 'run', mountPath: '/run/chrony' },
+    ],
+  }
+  const volumes = [
+    { name: 'config', configMap: { name: 'ntp' } },
+    { name: 'run', emptyDir: {} },
+  ]
+  const template = { metadata: { labels }, spec: { containers: [container], volumes } }
+  return [
+    { apiVersion: 'v1', kind: 'ConfigMap', metadata, data: { 'chrony.conf': config } },
+    {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata,
+      spec: { selector: labels, ports: [{ port: 123, protocol: 'UDP' }] },
+    },
+    { apiVersion: 'apps/v1', kind: 'Deployment', metadata, spec: { selector: { matchLabels: labels }, template } },
+  ]
 }
 
 /** A Redis that asks a library for the time, which adds what a file says. */
@@ -131,7 +159,7 @@ async function brokerWithSettableClock(): Promise<object[]> {
 }
 
 /** Nobody takes from `ledger`: every message that beat sends stays in it. */
-function taskQueue(server: string): object {
+function taskQueue(): object {
   const resources = { requests: { cpu: '10m', memory: '48Mi' }, limits: { memory: '192Mi' } }
   return {
     apiVersion: 'taskqueue.dev/v1alpha1',
@@ -149,7 +177,7 @@ function taskQueue(server: string): object {
         ],
         resources,
       },
-      clockSync: { mode: 'Discipline', servers: [server], maxSkewSeconds: 60, onSkew: 'HoldBeat' },
+      clockSync: { mode: 'Discipline', servers: [NTP_SERVER], maxSkewSeconds: 60, onSkew: 'HoldBeat' },
     },
   }
 }

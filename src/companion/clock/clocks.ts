@@ -70,7 +70,8 @@ export class Clocks {
       detail['ntp'] = known
         ? {
             offsetSeconds: milliseconds(known.offsetSeconds),
-            errorSeconds: milliseconds(known.errorSeconds),
+            // Upwards: an error of 0 would claim too much.
+            errorSeconds: Math.ceil(known.errorSeconds * 1000) / 1000,
             source: known.source,
             stratum: known.stratum,
           }

@@ -115,8 +115,10 @@ export class NtpServer {
   forget(): boolean {
     this.#epoch++
     this.#reading = undefined
-    this.#settled = this.#banned || this.#doublings > 0
-    return !this.#settled
+    const unwanted = this.#banned || this.#doublings > 0
+    // Nor is it waited for when it did not answer before either.
+    this.#settled = unwanted || this.#failures > 0
+    return !unwanted
   }
 
   /**

@@ -265,3 +265,11 @@ describe('Discipline', () => {
     expect(one.process.exitCode).toBeNull()
   })
 })
+
+describe('a server that is off by less than a second', () => {
+  it.each([0.4, -0.4])('is measured at %s s', async (seconds) => {
+    const server = await chronyd({ localStratum: 2, env: (await shiftBy(seconds)).env })
+    const one = await companion({ TASKQUEUE_COMPANION_SERVERS: names(server) })
+    await eventually(async () => expect((await one.clock()).host?.offsetSeconds).toBeCloseTo(-seconds, 1))
+  })
+})
