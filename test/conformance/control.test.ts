@@ -175,7 +175,7 @@ print(json.dumps(heard))`)
     it('empties the queues, and leaves what Node workers hold', async () => {
       const ledger = newLedger()
       await startWorker(redis.url, { concurrency: 1, args: [...NAME] })
-      const running = await app.send('test.note', [ledger, 'running', 3000])
+      const running = await app.send('test.note', [ledger, 'running', 8000])
       await until('it runs', () => begun(ledger).length === 1)
       await Promise.all([1, 2, 3].map((i) => app.send('test.note', [ledger, `waits-${i}`])))
       expect(await celery.command('purge', '-f')).toContain('Purged 3 messages')

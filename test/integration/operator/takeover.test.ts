@@ -32,7 +32,8 @@ afterEach(async () => {
   }
 })
 
-function startOperator(name: string): ChildProcess {
+/** Resolves once it stands by or leads: how long a process takes to begin is not what is looked at here. */
+async function startOperator(name: string): Promise<ChildProcess> {
   const [program, ...args] = tied(process.execPath, [MAIN])
   const child = spawn(program, args, {
     env: {
@@ -42,9 +43,12 @@ function startOperator(name: string): ChildProcess {
       TASKQUEUE_OPERATOR_IDENTITY: name,
       TASKQUEUE_OPERATOR_PORT: '0',
     },
-    stdio: 'ignore',
+    stdio: ['ignore', 'pipe', 'ignore'],
   })
   operators.push({ name, process: child })
+  let said = ''
+  child.stdout?.on('data', (chunk: Buffer) => (said += chunk.toString()))
+  await eventually(() => expect(said).toContain('Operator started'), 60_000)
   return child
 }
 
@@ -75,9 +79,9 @@ const written = (name: string): { name: string; spec: Record<string, unknown> } 
 // Each wait has its own limit; together they are more than a test of this tier usually has.
 describe('a second operator', { timeout: 120_000 }, () => {
   it('stands by, and takes over when the leader is killed', async () => {
-    const first = startOperator('one-a')
+    const first = await startOperator('one-a')
     await leads('one-a', 15_000)
-    startOperator('one-b')
+    await startOperator('one-b')
     await plane.create(written('killed'))
     await eventually(() => plane.get(deployments, 'killed-default'))
 
@@ -88,9 +92,9 @@ describe('a second operator', { timeout: 120_000 }, () => {
   })
 
   it('takes over when the leader is frozen, which ends when it wakes', async () => {
-    const first = startOperator('two-a')
+    const first = await startOperator('two-a')
     await leads('two-a', TAKE_OVER_MS)
-    startOperator('two-b')
+    await startOperator('two-b')
     first.kill('SIGSTOP')
     await leads('two-b', TAKE_OVER_MS)
 
@@ -100,9 +104,9 @@ describe('a second operator', { timeout: 120_000 }, () => {
   })
 
   it('takes over at once when the leader is told to end', async () => {
-    const first = startOperator('three-a')
+    const first = await startOperator('three-a')
     await leads('three-a', TAKE_OVER_MS)
-    startOperator('three-b')
+    await startOperator('three-b')
     first.kill('SIGTERM')
     // Far below the lease's 15 s: it is given up.
     await leads('three-b', 8_000)
