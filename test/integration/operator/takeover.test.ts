@@ -47,7 +47,7 @@ async function startOperator(name: string): Promise<ChildProcess> {
   })
   operators.push({ name, process: child })
   let said = ''
-  child.stdout?.on('data', (chunk: Buffer) => (said += chunk.toString()))
+  child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()))
   await eventually(() => expect(said).toContain('Operator started'), 60_000)
   return child
 }
