@@ -4,6 +4,7 @@ import { BrokerClock } from './clock/brokerclock.ts'
 import { CeleryDrain } from './draining.ts'
 import { Pidbox } from './pidbox.ts'
 import { CeleryPing } from './ping.ts'
+import { PoolWatch } from './poolwatch.ts'
 import { RegisteredTasks } from './registered.ts'
 import { serve } from './server.ts'
 import { readSettings } from './settings.ts'
@@ -20,13 +21,15 @@ function report(level: 'info' | 'warn' | 'error', message: string): void {
 const stop = new AbortController()
 const hasBroker = settings.brokerUrl !== ''
 const pidbox = hasBroker && settings.ping === 'Celery' ? new Pidbox(settings.brokerUrl, settings.nodeName) : undefined
-const ping = pidbox && new CeleryPing(pidbox)
+const pool = pidbox && new PoolWatch(pidbox, settings)
+const ping = pidbox && pool && new CeleryPing(pidbox, pool)
 const clock =
   hasBroker && settings.clock !== 'Off'
     ? new BrokerClock(
         settings,
         report,
         pidbox && {
+          pool,
           registered: new RegisteredTasks(pidbox),
           drain: new CeleryDrain(pidbox, (message) => report('info', message)),
         },
@@ -34,7 +37,7 @@ const clock =
     : undefined
 
 try {
-  const { port } = await serve({ settings, clock, ping })
+  const { port } = await serve({ settings, clock, ping, pool })
   report('info', `Companion of a ${settings.component} listens on port ${port}.`)
 } catch (error) {
   // Clocks are still worth measuring without a port.

@@ -4,12 +4,14 @@ import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { BrokerClock } from './clock/brokerclock.ts'
 import type { CeleryPing, PingAnswer } from './ping.ts'
+import type { PoolWatch } from './poolwatch.ts'
 import type { Settings } from './settings.ts'
 
 export interface Parts {
   settings: Settings
   clock: BrokerClock | undefined
   ping: CeleryPing | undefined
+  pool?: PoolWatch | undefined
 }
 
 type Answer = { status: number; body: string; type?: string }
@@ -55,13 +57,23 @@ async function route(target: string, parts: Parts): Promise<Answer> {
   }
 }
 
-/** Dead is not unready: a broker that is away makes a worker unready and must not get it killed. */
+/**
+ * Dead is not unready: a broker that is away makes a worker unready and must not get it killed. One that can't answer by its nature is
+ * neither, since it would never be ready.
+ */
 export function pingAnswer(answer: PingAnswer, forLiveness: boolean, node: string): Answer {
   switch (answer.state) {
     case 'pong':
-      return { status: 200, body: `${node}: pong\n` }
+      return { status: 200, body: `${node}: pong${answer.note === undefined ? '' : `, though ${answer.note}`}\n` }
+    case 'stuck':
+      return { status: 503, body: `${node} answers, but its pool is stuck: ${answer.why}\n` }
     case 'silent':
-      return { status: 503, body: `${node} did not answer the ping\n` }
+      return {
+        status: 503,
+        body: `${node} did not answer the ping${answer.why === undefined ? '' : `: ${answer.why}`}\n`,
+      }
+    case 'mute':
+      return { status: 200, body: `whether ${node} works is not known: ${answer.why}\n` }
     case 'unknown':
       return { status: forLiveness ? 200 : 503, body: `the broker can not be asked about ${node}: ${answer.why}\n` }
   }
@@ -83,7 +95,7 @@ export function clockReport({ settings, clock }: Parts): Record<string, unknown>
   }
 }
 
-function metrics({ clock }: Parts): string {
+function metrics({ clock, pool }: Parts): string {
   const measurement = clock?.measurement
   const lines = [
     '# HELP taskqueue_clock_known 1 while the offset to the broker is known.',
@@ -101,6 +113,16 @@ function metrics({ clock }: Parts): string {
       '# HELP taskqueue_clock_measurement_age_seconds Age of the measurement.',
       '# TYPE taskqueue_clock_measurement_age_seconds gauge',
       `taskqueue_clock_measurement_age_seconds{against="broker"} ${(performance.now() - measurement.at) / 1000}`,
+    )
+  }
+  if (pool?.verdict) {
+    lines.push(
+      '# HELP taskqueue_celery_stuck_tasks Tasks of the Celery worker that run for longer than maxTaskSeconds.',
+      '# TYPE taskqueue_celery_stuck_tasks gauge',
+      `taskqueue_celery_stuck_tasks ${pool.verdict.stuck.length}`,
+      '# HELP taskqueue_celery_pool_stuck 1 while nothing of its pool goes on any more.',
+      '# TYPE taskqueue_celery_pool_stuck gauge',
+      `taskqueue_celery_pool_stuck ${pool.verdict.dead === undefined ? 0 : 1}`,
     )
   }
   return `${lines.join('\n')}\n`

@@ -14,6 +14,10 @@ export interface Settings {
   ping: 'Celery' | 'Off'
   /** The worker's name on the wire, as `celery inspect ping -d` takes it. */
   nodeName: string
+  /** The longest that a task of the worker may take; 0 is no limit. */
+  maxTaskSeconds: number
+  /** How long tasks may wait beside free slots of the worker; 0 is no limit. */
+  stalledSeconds: number
   port: number
 }
 
@@ -42,9 +46,21 @@ export function readSettings(env: NodeJS.ProcessEnv): { settings: Settings; prob
       clock: oneOf('TASKQUEUE_COMPANION_CLOCK', ['Monitor', 'Discipline', 'Off'], 'Monitor'),
       ping: oneOf('TASKQUEUE_COMPANION_PING', ['Celery', 'Off'], 'Off'),
       nodeName: env.TASKQUEUE_COMPANION_NODE ?? `celery@${hostname()}`,
+      maxTaskSeconds: seconds(env, 'TASKQUEUE_COMPANION_MAX_TASK_SECONDS', problems),
+      stalledSeconds: seconds(env, 'TASKQUEUE_COMPANION_STALLED_SECONDS', problems),
       port: port(env.TASKQUEUE_COMPANION_PORT, problems),
     },
   }
+}
+
+/** Without a limit nothing is judged by it, which kills nobody. */
+function seconds(env: NodeJS.ProcessEnv, name: string, problems: string[]): number {
+  const text = env[name]
+  if (text === undefined || text === '') return 0
+  const value = Number(text)
+  if (value >= 0 && value <= 604_800) return value
+  problems.push(`${name} is "${text}": give seconds from 0 to 604800. There is no limit now.`)
+  return 0
 }
 
 const DEFAULT_PORT = 9809

@@ -113,6 +113,32 @@ describe('the Deployment of a Celery pool', () => {
     expect(failureThreshold * periodSeconds).toBeGreaterThanOrEqual(360)
   })
 
+  it('tells the companion by what a pool is stuck', () => {
+    const env = first(template.spec?.initContainers).env ?? []
+    const value = (name: string): string | undefined => env.find((variable) => variable.name === name)?.value
+    expect(value('TASKQUEUE_COMPANION_MAX_TASK_SECONDS')).toBe('600')
+    expect(value('TASKQUEUE_COMPANION_STALLED_SECONDS')).toBe('120')
+  })
+
+  it("is probed by Celery's own command, or by nothing, when asked for, and has no companion for it", () => {
+    const [exec, none] = (['Exec', 'None'] as const).map((probe) => {
+      const workers = (queue.spec.workers ?? []).map((pool) => ({ ...pool, probe }))
+      return first(desiredOf({ ...queue, spec: { ...queue.spec, workers } }, observed).deployments).spec.template.spec
+    })
+    expect(exec?.initContainers).toBeUndefined()
+    const probes = exec?.containers[0]
+    expect(probes?.livenessProbe?.exec?.command).toEqual(
+      expect.arrayContaining([expect.stringMatching(/celery -A "\$0" inspect ping .*-d "celery@\$HOSTNAME"/), 'shop']),
+    )
+    expect(probes?.livenessProbe).toMatchObject({ periodSeconds: 60, timeoutSeconds: 30, failureThreshold: 6 })
+    expect([probes?.readinessProbe?.exec, probes?.startupProbe?.exec]).toEqual(
+      Array(2).fill(probes?.livenessProbe?.exec),
+    )
+    expect(none?.containers[0]).not.toHaveProperty('livenessProbe')
+    expect(none?.containers[0]).not.toHaveProperty('readinessProbe')
+    expect(none?.containers[0]).not.toHaveProperty('startupProbe')
+  })
+
   it('hands Celery the variables that it reads by itself', () => {
     const names = worker.env?.map((variable) => variable.name)
     expect(names).toContain('CELERY_BROKER_URL')
