@@ -131,8 +131,8 @@ export function tasksIn(answer: unknown): PoolTask[] | undefined {
   if (!Array.isArray(answer)) return undefined
   return answer.flatMap((entry: unknown) => {
     const { id, name, type } = record(entry)
-    const task = [name, type].find((text) => typeof text === 'string') ?? 'a task without a name'
-    return typeof id === 'string' ? [{ id, task: String(task) }] : []
+    const task = [name, type].find((text): text is string => typeof text === 'string') ?? 'a task without a name'
+    return typeof id === 'string' ? [{ id, task }] : []
   })
 }
 

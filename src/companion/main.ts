@@ -22,7 +22,7 @@ const stop = new AbortController()
 const hasBroker = settings.brokerUrl !== ''
 const pidbox = hasBroker && settings.ping === 'Celery' ? new Pidbox(settings.brokerUrl, settings.nodeName) : undefined
 const pool = pidbox && new PoolWatch(pidbox, settings)
-const ping = pidbox && pool && new CeleryPing(pidbox, pool)
+const ping = pidbox && pool && new CeleryPing(pidbox, pool, settings)
 const clock =
   hasBroker && settings.clock !== 'Off'
     ? new BrokerClock(

@@ -17,10 +17,14 @@ export type PingAnswer =
   /** The question could not be asked. */
   | { state: 'unknown'; why: string }
 
-/** Liveness and readiness ask in turns; one answer serves both. */
-const REUSE_MS = 2_000
-/** A worker that has told the broker of no pidbox for so long has none, and isn't one that starts. Below the startup probe's 300 s. */
-const START_ALLOWANCE_MS = 240_000
+/** In seconds. */
+export interface PingLimits {
+  /** A worker that has told the broker of no pidbox for so long has none, and isn't one that starts. */
+  readonly startSeconds: number
+  /** How long an answer serves other probes too. */
+  readonly reuseSeconds: number
+}
+
 /** Probes that are further apart than this are of two containers: what restarts again and again has not started. */
 const PROBES_APART_MS = 25_000
 
@@ -30,6 +34,7 @@ const MUTE = 'its remote control is switched off, or under a key prefix: it can 
 export class CeleryPing {
   readonly #pidbox: Pick<Pidbox, 'ask' | 'bound'>
   readonly #pool: Pick<PoolWatch, 'implementation' | 'verdict' | 'refresh' | 'silenced'>
+  readonly #limits: PingLimits
   readonly #now: () => number
   #last: { answer: PingAnswer; at: number } | undefined
   #running: Promise<PingAnswer> | undefined
@@ -41,16 +46,18 @@ export class CeleryPing {
   constructor(
     pidbox: Pick<Pidbox, 'ask' | 'bound'>,
     pool: Pick<PoolWatch, 'implementation' | 'verdict' | 'refresh' | 'silenced'>,
+    limits: PingLimits,
     now: () => number = () => performance.now(),
   ) {
     this.#pidbox = pidbox
     this.#pool = pool
+    this.#limits = limits
     this.#now = now
   }
 
   /** Asks the worker, or joins a question that is under way. */
   async ask(): Promise<PingAnswer> {
-    if (this.#last && this.#now() - this.#last.at < REUSE_MS) return this.#last.answer
+    if (this.#last && this.#now() - this.#last.at < this.#limits.reuseSeconds * 1000) return this.#last.answer
     this.#running ??= this.#askNow().finally(() => {
       this.#running = undefined
     })
@@ -87,7 +94,9 @@ export class CeleryPing {
     const before = this.#unbound
     const since = before && now - before.last < PROBES_APART_MS ? before.since : now
     this.#unbound = { since, last: now }
-    return now - since < START_ALLOWANCE_MS ? { state: 'silent', why: STARTING } : { state: 'mute', why: MUTE }
+    return now - since < this.#limits.startSeconds * 1000
+      ? { state: 'silent', why: STARTING }
+      : { state: 'mute', why: MUTE }
   }
 
   #ofPool(): PingAnswer {

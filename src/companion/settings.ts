@@ -18,6 +18,10 @@ export interface Settings {
   maxTaskSeconds: number
   /** How long tasks may wait beside free slots of the worker; 0 is no limit. */
   stalledSeconds: number
+  /** How long a worker may be without a pidbox before that is taken for its way. */
+  startSeconds: number
+  /** How long an answer to a ping serves other probes too. */
+  reuseSeconds: number
   port: number
 }
 
@@ -46,21 +50,26 @@ export function readSettings(env: NodeJS.ProcessEnv): { settings: Settings; prob
       clock: oneOf('TASKQUEUE_COMPANION_CLOCK', ['Monitor', 'Discipline', 'Off'], 'Monitor'),
       ping: oneOf('TASKQUEUE_COMPANION_PING', ['Celery', 'Off'], 'Off'),
       nodeName: env.TASKQUEUE_COMPANION_NODE ?? `celery@${hostname()}`,
-      maxTaskSeconds: seconds(env, 'TASKQUEUE_COMPANION_MAX_TASK_SECONDS', problems),
-      stalledSeconds: seconds(env, 'TASKQUEUE_COMPANION_STALLED_SECONDS', problems),
+      maxTaskSeconds: seconds(env, 'TASKQUEUE_COMPANION_MAX_TASK_SECONDS', problems, 0),
+      stalledSeconds: seconds(env, 'TASKQUEUE_COMPANION_STALLED_SECONDS', problems, 0),
+      startSeconds: seconds(env, 'TASKQUEUE_COMPANION_START_SECONDS', problems, START_SECONDS),
+      // Liveness and readiness ask in turns.
+      reuseSeconds: seconds(env, 'TASKQUEUE_COMPANION_REUSE_SECONDS', problems, 2),
       port: port(env.TASKQUEUE_COMPANION_PORT, problems),
     },
   }
 }
 
-/** Without a limit nothing is judged by it, which kills nobody. */
-function seconds(env: NodeJS.ProcessEnv, name: string, problems: string[]): number {
+/** Below the startup probe's 300 s. */
+const START_SECONDS = 240
+
+function seconds(env: NodeJS.ProcessEnv, name: string, problems: string[], otherwise: number): number {
   const text = env[name]
-  if (text === undefined || text === '') return 0
+  if (text === undefined || text === '') return otherwise
   const value = Number(text)
   if (value >= 0 && value <= 604_800) return value
-  problems.push(`${name} is "${text}": give seconds from 0 to 604800. There is no limit now.`)
-  return 0
+  problems.push(`${name} is "${text}": give seconds from 0 to 604800. ${otherwise} is used.`)
+  return otherwise
 }
 
 const DEFAULT_PORT = 9809

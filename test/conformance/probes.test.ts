@@ -47,7 +47,10 @@ describe.each(CELERY_VERSIONS)('Celery %s:', (version) => {
   })
   afterAll(() => redis.close())
 
-  async function companion(worker: string, limits: { task?: number; stalled?: number } = {}): Promise<Companion> {
+  async function companion(
+    worker: string,
+    limits: { task?: number; stalled?: number; start?: number } = {},
+  ): Promise<Companion> {
     const port = await freePort()
     const [program, ...args] = tied(process.execPath, [MAIN])
     const env = {
@@ -61,6 +64,7 @@ describe.each(CELERY_VERSIONS)('Celery %s:', (version) => {
       TASKQUEUE_COMPANION_PORT: String(port),
       TASKQUEUE_COMPANION_MAX_TASK_SECONDS: String(limits.task ?? 600),
       TASKQUEUE_COMPANION_STALLED_SECONDS: String(limits.stalled ?? 120),
+      TASKQUEUE_COMPANION_START_SECONDS: String(limits.start ?? 240),
     }
     const child: ChildProcess = spawn(program, args, { env, stdio: 'ignore' })
     const get = async (path: string): Promise<Answer> => {
@@ -154,7 +158,7 @@ describe.each(CELERY_VERSIONS)('Celery %s:', (version) => {
     }
   })
 
-  it('a worker without remote control has no pidbox at the broker, and one with it has', async () => {
+  it('a worker without remote control has no pidbox at the broker, and is not known to be anything after a while', async () => {
     const bound = async (worker: string): Promise<boolean> =>
       (await redis.client.smembers('_kombu.binding.celery.pidbox')).includes(
         `\x06\x16\x06\x16py-${worker}@${hostname()}.celery.pidbox`,
@@ -165,8 +169,10 @@ describe.each(CELERY_VERSIONS)('Celery %s:', (version) => {
     try {
       await without.worker('off', '--concurrency', '1')
       expect(await bound('off')).toBe(false)
-      // After the allowance for a start this is 200: test/unit/companion/ping.test.ts.
-      await answers(await companion('off'), 503, 'no pidbox yet')
+      const one = await companion('off', { start: 3 })
+      await answers(one, 503, 'no pidbox yet')
+      await answers(one, 200, 'remote control is switched off')
+      expect((await one.readiness()).status).toBe(200)
     } finally {
       await without.close()
     }

@@ -37,23 +37,15 @@ async function ask(worker: Process, path: string): Promise<Answer> {
   return { ...answer, milliseconds: performance.now() - from }
 }
 
-/** Waits for an answer of /livez with this status and text, and sees to it that none takes long. */
+/** Waits for an answer of /livez with this status and text. */
 async function livez(worker: Process, status: number, text: string): Promise<Answer> {
-  const times: number[] = []
   let last: Answer | undefined
   return until(`/livez is ${status} with "${text}"`, async () => {
     last = await ask(worker, '/livez')
-    times.push(last.milliseconds)
     return last.status === status && last.body.includes(text) && last
+  }).catch((error: unknown) => {
+    throw new Error(`${String(error)}; the last answer was ${JSON.stringify(last)}`)
   })
-    .catch((error: unknown) => {
-      throw new Error(`${String(error)}; the last answer was ${JSON.stringify(last)}`)
-    })
-    .finally(() => {
-      // The first opens a connection; a machine that has other work may be late once.
-      const median = times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)]
-      expect(median).toBeLessThan(200)
-    })
 }
 
 describe('a task that holds the event loop', () => {
@@ -64,6 +56,10 @@ describe('a task that holds the event loop', () => {
     await until('it runs', () => begun(ledger).length === 1)
     const { body } = await livez(worker, 200, 'test.block')
     expect(JSON.parse(body)).toMatchObject({ ok: true, tasks: [{ task: 'test.block', limitSeconds: null }] })
+    const times: number[] = []
+    for (let i = 0; i < 21; i++) times.push((await ask(worker, '/livez')).milliseconds)
+    // The middle one: a machine that has other work may be late now and then.
+    expect(times.toSorted((a, b) => a - b)[10]).toBeLessThan(200)
     const [ready, metrics] = await Promise.all([ask(worker, '/readyz'), ask(worker, '/metrics')])
     expect([ready.status, metrics.status]).toEqual([503, 504])
     expect(ready.body).toMatch(/did not answer within 2 s.*test\.block/)

@@ -32,7 +32,12 @@ beforeEach(() => {
     asked++
     return Promise.resolve(answers ? { ok: 'pong' } : undefined)
   }
-  ping = new CeleryPing({ ask, bound: () => Promise.resolve(bound) }, pool, () => now)
+  ping = new CeleryPing(
+    { ask, bound: () => Promise.resolve(bound) },
+    pool,
+    { startSeconds: 240, reuseSeconds: 2 },
+    () => now,
+  )
 })
 
 /** A probe, so many seconds after the one before it. */

@@ -1,3 +1,4 @@
+import type { V1PodSpec } from '@kubernetes/client-node'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 import { desiredOf } from '../../../src/operator/desired/index.ts'
@@ -120,23 +121,26 @@ describe('the Deployment of a Celery pool', () => {
     expect(value('TASKQUEUE_COMPANION_STALLED_SECONDS')).toBe('120')
   })
 
-  it("is probed by Celery's own command, or by nothing, when asked for, and has no companion for it", () => {
-    const [exec, none] = (['Exec', 'None'] as const).map((probe) => {
-      const workers = (queue.spec.workers ?? []).map((pool) => ({ ...pool, probe }))
-      return first(desiredOf({ ...queue, spec: { ...queue.spec, workers } }, observed).deployments).spec.template.spec
-    })
-    expect(exec?.initContainers).toBeUndefined()
-    const probes = exec?.containers[0]
-    expect(probes?.livenessProbe?.exec?.command).toEqual(
+  /** The same, probed by something else. */
+  const probedBy = (probe: 'Exec' | 'None'): V1PodSpec | undefined => {
+    const workers = (queue.spec.workers ?? []).map((pool) => ({ ...pool, probe }))
+    return first(desiredOf({ ...queue, spec: { ...queue.spec, workers } }, observed).deployments).spec.template.spec
+  }
+
+  it("is probed by Celery's own command when asked for, and has no companion for it", () => {
+    const pod = probedBy('Exec')
+    expect(pod?.initContainers).toBeUndefined()
+    const { livenessProbe, readinessProbe, startupProbe } = first(pod?.containers)
+    expect(livenessProbe?.exec?.command).toEqual(
       expect.arrayContaining([expect.stringMatching(/celery -A "\$0" inspect ping .*-d "celery@\$HOSTNAME"/), 'shop']),
     )
-    expect(probes?.livenessProbe).toMatchObject({ periodSeconds: 60, timeoutSeconds: 30, failureThreshold: 6 })
-    expect([probes?.readinessProbe?.exec, probes?.startupProbe?.exec]).toEqual(
-      Array(2).fill(probes?.livenessProbe?.exec),
-    )
-    expect(none?.containers[0]).not.toHaveProperty('livenessProbe')
-    expect(none?.containers[0]).not.toHaveProperty('readinessProbe')
-    expect(none?.containers[0]).not.toHaveProperty('startupProbe')
+    expect(livenessProbe).toMatchObject({ periodSeconds: 60, timeoutSeconds: 30, failureThreshold: 6 })
+    expect([readinessProbe?.exec, startupProbe?.exec]).toEqual(Array(2).fill(livenessProbe?.exec))
+  })
+
+  it('is not probed when asked for', () => {
+    const container = first(probedBy('None')?.containers)
+    for (const kind of ['livenessProbe', 'readinessProbe', 'startupProbe']) expect(container).not.toHaveProperty(kind)
   })
 
   it('hands Celery the variables that it reads by itself', () => {
