@@ -295,7 +295,7 @@ export interface TaskQueueBody {
       }
     }
     /**
-     * Stalled and idle queues. Not acted on yet by this version.
+     * Stalled and idle queues. This version reads stalledSeconds and restartStalled for the probes of Celery workers alone.
      */
     patrol: {
       idleQueueSeconds: number
