@@ -4,6 +4,7 @@ import { Clocks } from './clock/clocks.ts'
 import { CeleryDrain } from './draining.ts'
 import { Pidbox } from './pidbox.ts'
 import { CeleryPing } from './ping.ts'
+import { PoolWatch } from './poolwatch.ts'
 import { RegisteredTasks } from './registered.ts'
 import { serve } from './server.ts'
 import { readSettings } from './settings.ts'
@@ -20,7 +21,8 @@ function report(level: 'info' | 'warn' | 'error', message: string): void {
 const stop = new AbortController()
 const hasBroker = settings.brokerUrl !== ''
 const pidbox = hasBroker && settings.ping === 'Celery' ? new Pidbox(settings.brokerUrl, settings.nodeName) : undefined
-const ping = pidbox && new CeleryPing(pidbox)
+const pool = pidbox && new PoolWatch(pidbox, settings)
+const ping = pidbox && pool && new CeleryPing(pidbox, pool, settings)
 const clocks =
   settings.clock === 'Off'
     ? undefined
@@ -28,13 +30,14 @@ const clocks =
         settings,
         report,
         pidbox && {
+          pool,
           registered: new RegisteredTasks(pidbox),
           drain: new CeleryDrain(pidbox, (message) => report('info', message)),
         },
       )
 
 try {
-  const { port } = await serve({ settings, clocks, ping })
+  const { port } = await serve({ settings, clocks, ping, pool })
   report('info', `Companion of a ${settings.component} listens on port ${port}.`)
 } catch (error) {
   // Clocks are still worth measuring without a port.

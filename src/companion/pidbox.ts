@@ -31,10 +31,15 @@ export class Pidbox {
    * Asks the worker.
    * @param method of the worker's control panel, such as `ping`
    * @param args its arguments, by name
+   * @param withinMs how long the answer is waited for
    * @returns what it answered; undefined when it did not in time
    * @throws when the question could not be asked
    */
-  async ask(method: string, args: Readonly<Record<string, unknown>> = {}): Promise<unknown> {
+  async ask(
+    method: string,
+    args: Readonly<Record<string, unknown>> = {},
+    withinMs = ANSWER_WITHIN_MS,
+  ): Promise<unknown> {
     const redis = this.#open()
     // An inbox of its own: two questions at once don't take each other's answers.
     const oid = randomUUID()
@@ -45,7 +50,7 @@ export class Pidbox {
     await redis.sadd(table, binding)
     try {
       await redis.publish(`/${redis.options.db ?? 0}.celery.pidbox`, this.#message(method, args, ticket, oid))
-      const deadline = performance.now() + ANSWER_WITHIN_MS
+      const deadline = performance.now() + withinMs
       for (let pause = 10; performance.now() < deadline; pause = Math.min(200, pause * 1.5)) {
         const reply = await redis.rpop(inbox)
         const answer = reply === null ? undefined : this.#answerIn(reply, ticket)
@@ -56,6 +61,15 @@ export class Pidbox {
     } finally {
       await redis.multi().srem(table, binding).del(inbox).exec()
     }
+  }
+
+  /**
+   * Whether the worker has told the broker of its pidbox: it has not while it starts, and never with remote control switched off.
+   * @throws when the broker can't be asked
+   */
+  async bound(): Promise<boolean> {
+    const table = '_kombu.binding.celery.pidbox'
+    return (await this.#open().sismember(table, `${SEP}${SEP}${this.#node}.celery.pidbox`)) === 1
   }
 
   close(): void {

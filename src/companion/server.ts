@@ -6,12 +6,15 @@ import { clockMetrics } from './clock/clockmetrics.ts'
 import { clockReport } from './clock/clockreport.ts'
 import type { Clocks } from './clock/clocks.ts'
 import type { CeleryPing, PingAnswer } from './ping.ts'
+import { poolMetrics } from './poolmetrics.ts'
+import type { PoolWatch } from './poolwatch.ts'
 import type { Settings } from './settings.ts'
 
 export interface Parts {
   settings: Settings
   clocks: Clocks | undefined
   ping: CeleryPing | undefined
+  pool?: PoolWatch | undefined
 }
 
 type Answer = { status: number; body: string; type?: string }
@@ -55,19 +58,33 @@ async function route(target: string, parts: Parts): Promise<Answer> {
         parts.settings.nodeName,
       )
     case '/metrics':
-      return { status: 200, body: clockMetrics(parts.clocks), type: 'text/plain; version=0.0.4; charset=utf-8' }
+      return {
+        status: 200,
+        body: clockMetrics(parts.clocks) + poolMetrics(parts.pool),
+        type: 'text/plain; version=0.0.4; charset=utf-8',
+      }
     default:
       return { status: 404, body: 'Here are /livez, /clock, /ping and /metrics.\n' }
   }
 }
 
-/** Dead is not unready: a broker that is away makes a worker unready and must not get it killed. */
+/**
+ * Dead is not unready: a broker that is away makes a worker unready and must not get it killed. One that can't answer by its nature is
+ * neither, since it would never be ready.
+ */
 export function pingAnswer(answer: PingAnswer, forLiveness: boolean, node: string): Answer {
   switch (answer.state) {
     case 'pong':
-      return { status: 200, body: `${node}: pong\n` }
+      return { status: 200, body: `${node}: pong${answer.note === undefined ? '' : `, though ${answer.note}`}\n` }
+    case 'stuck':
+      return { status: 503, body: `${node} answers, but its pool is stuck: ${answer.why}\n` }
     case 'silent':
-      return { status: 503, body: `${node} did not answer the ping\n` }
+      return {
+        status: 503,
+        body: `${node} did not answer the ping${answer.why === undefined ? '' : `: ${answer.why}`}\n`,
+      }
+    case 'mute':
+      return { status: 200, body: `whether ${node} works is not known: ${answer.why}\n` }
     case 'unknown':
       return { status: forLiveness ? 200 : 503, body: `the broker can not be asked about ${node}: ${answer.why}\n` }
   }

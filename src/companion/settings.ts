@@ -21,6 +21,14 @@ export interface Settings {
   ping: 'Celery' | 'Off'
   /** The worker's name on the wire, as `celery inspect ping -d` takes it. */
   nodeName: string
+  /** The longest that a task of the worker may take; 0 is no limit. */
+  maxTaskSeconds: number
+  /** How long tasks may wait beside free slots of the worker; 0 is no limit. */
+  stalledSeconds: number
+  /** How long a worker may be without a pidbox before that is taken for its way. */
+  startSeconds: number
+  /** How long an answer to a ping serves other probes too. */
+  reuseSeconds: number
   port: number
 }
 
@@ -51,9 +59,26 @@ export function readSettings(env: NodeJS.ProcessEnv): { settings: Settings; prob
       node: nodeAddress(env.TASKQUEUE_COMPANION_NODE_IP, problems),
       ping: oneOf('TASKQUEUE_COMPANION_PING', ['Celery', 'Off'], 'Off'),
       nodeName: env.TASKQUEUE_COMPANION_NODE ?? `celery@${hostname()}`,
+      maxTaskSeconds: seconds(env, 'TASKQUEUE_COMPANION_MAX_TASK_SECONDS', problems, 0),
+      stalledSeconds: seconds(env, 'TASKQUEUE_COMPANION_STALLED_SECONDS', problems, 0),
+      startSeconds: seconds(env, 'TASKQUEUE_COMPANION_START_SECONDS', problems, START_SECONDS),
+      // Liveness and readiness ask in turns.
+      reuseSeconds: seconds(env, 'TASKQUEUE_COMPANION_REUSE_SECONDS', problems, 2),
       port: port(env.TASKQUEUE_COMPANION_PORT, problems),
     },
   }
+}
+
+/** Below the startup probe's 300 s. */
+const START_SECONDS = 240
+
+function seconds(env: NodeJS.ProcessEnv, name: string, problems: string[], otherwise: number): number {
+  const text = env[name]
+  if (text === undefined || text === '') return otherwise
+  const value = Number(text)
+  if (value >= 0 && value <= 604_800) return value
+  problems.push(`${name} is "${text}": give seconds from 0 to 604800. ${otherwise} is used.`)
+  return otherwise
 }
 
 const DEFAULT_PORT = 9809

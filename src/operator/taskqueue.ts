@@ -129,9 +129,13 @@ export interface TaskQueueBody {
         cooldownSeconds: number
       }
       /**
-       * The longest that a task of this pool may take. The grace period on shutdown follows from it.
+       * The longest that a task of this pool may take. The grace period on shutdown follows from it, and a worker all of whose slots are held for longer is restarted.
        */
       maxTaskSeconds: number
+      /**
+       * By what the kubelet probes a Celery worker. Companion asks the sidecar, Exec runs "celery inspect ping" (a second of CPU each time, and a broker that is away ends the worker), None asks nothing.
+       */
+      probe: 'Companion' | 'Exec' | 'None'
       /**
        * As in a container.
        */
@@ -291,7 +295,7 @@ export interface TaskQueueBody {
       }
     }
     /**
-     * Stalled and idle queues. Not acted on yet by this version.
+     * Stalled and idle queues. This version reads stalledSeconds and restartStalled for the probes of Celery workers alone.
      */
     patrol: {
       idleQueueSeconds: number

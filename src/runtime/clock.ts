@@ -27,6 +27,11 @@ export const systemClock: Clock = {
   },
 }
 
+/** Milliseconds of a clock that all threads of a process share: performance.now() begins anew in each. */
+export function sharedNow(): number {
+  return Number(process.hrtime.bigint() / 1000n) / 1000
+}
+
 /** Resolves after `milliseconds`, or at once when the signal aborts. Never rejects. */
 export function pause(clock: Clock, milliseconds: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

@@ -25,6 +25,10 @@ export interface Settings {
   readonly healthPort: number
   /** TASKQUEUE_SHUTDOWN_GRACE_SECONDS: how long running tasks may go on after SIGTERM. */
   readonly shutdownGraceSeconds: number
+  /** TASKQUEUE_MAX_TASK_SECONDS: how long a task without a hard time limit may hold the event loop of a worker that counts as alive; 0 is no limit. */
+  readonly maxTaskSeconds: number
+  /** TASKQUEUE_LOOP_HELD_SECONDS: how long anything but a task may. */
+  readonly loopHeldSeconds: number
   /** TASKQUEUE_RESULT_TTL_SECONDS. */
   readonly resultTtlSeconds: number
   /** TASKQUEUE_ACKS_LATE: false acknowledges before a task runs. */
@@ -95,6 +99,8 @@ const NUMBERS = {
   visibilityTimeoutSeconds: range('TASKQUEUE_VISIBILITY_TIMEOUT', 3600, 1, 31_536_000, false),
   healthPort: range('TASKQUEUE_HEALTH_PORT', 9808, 0, 65_535),
   shutdownGraceSeconds: range('TASKQUEUE_SHUTDOWN_GRACE_SECONDS', 30, 0, 604_800, false),
+  maxTaskSeconds: range('TASKQUEUE_MAX_TASK_SECONDS', 0, 0, 604_800, false),
+  loopHeldSeconds: range('TASKQUEUE_LOOP_HELD_SECONDS', 30, 1, 86_400, false),
   resultTtlSeconds: range('TASKQUEUE_RESULT_TTL_SECONDS', 86_400, 1, 315_360_000),
   maxRetries: range('TASKQUEUE_MAX_RETRIES', 3, 0, 1_000_000),
   retryBackoffSeconds: range('TASKQUEUE_RETRY_BACKOFF_SECONDS', 60, 0, 86_400, false),

@@ -11,6 +11,7 @@ import {
 } from '@taskqueue/runtime/broker'
 import { VERSION } from '@taskqueue/runtime/version'
 import type { CeleryDrain } from '../draining.ts'
+import type { PoolWatch } from '../poolwatch.ts'
 import type { RegisteredTasks } from '../registered.ts'
 import type { Settings } from '../settings.ts'
 import { STALE_MS, current, type Measurement } from './measurement.ts'
@@ -25,6 +26,7 @@ const MAX_BACKOFF_MS = 30_000
 
 /** The Celery worker of this pod, as far as it is asked. */
 export interface CeleryWorker {
+  readonly pool: PoolWatch | undefined
   readonly registered: RegisteredTasks
   readonly drain: CeleryDrain
 }
@@ -141,7 +143,12 @@ export class BrokerClock {
         queues: drain?.queues ?? [],
         processed: 0,
         lastProgressAt: null,
-        detail: { ...(tasks ? { tasks } : {}), ...(drain ? { draining: drain.draining } : {}), ...this.#detail() },
+        detail: {
+          ...(tasks ? { tasks } : {}),
+          ...(drain ? { draining: drain.draining } : {}),
+          ...this.#celery?.pool?.detail,
+          ...this.#detail(),
+        },
       },
       PRESENCE_TTL_SECONDS,
     )
@@ -154,12 +161,14 @@ export class BrokerClock {
     this.#beat = said && { said, at: performance.now() }
   }
 
-  async #followWorker(connection: BrokerConnection, { registered, drain }: CeleryWorker): Promise<void> {
+  async #followWorker(connection: BrokerConnection, { registered, drain, pool }: CeleryWorker): Promise<void> {
     registered.refresh()
+    pool?.refresh()
     if (this.#counter === 0) {
       // A companion that was restarted meanwhile must not leave the worker without its queues.
       const before = (await connection.readPresence(this.#key)).find(({ id }) => id === this.#id)
       drain.restore(before?.queues ?? [])
+      pool?.restore(before?.detail)
     }
     this.#wanted = await connection.readDraining(this.#key, this.#settings.podUid)
     drain.follow(this.#wanted)

@@ -71,7 +71,7 @@ function template(
       ...(queue.spec.imagePullSecrets ? { imagePullSecrets: queue.spec.imagePullSecrets } : {}),
       securityContext: podSecurityContext,
       terminationGracePeriodSeconds: 30,
-      ...(hasCompanion(queue, 'beat') ? { initContainers: [companion(queue, 'beat', inputs)] } : {}),
+      ...(hasCompanion(queue) ? { initContainers: [companion(queue, undefined, inputs)] } : {}),
       containers: [declared ? declaredBeat(queue, beat, inputs) : appBeat(queue, beat, appImage)],
       volumes: [
         { name: 'tmp', emptyDir: {} },

@@ -1,8 +1,8 @@
 // The companion: a native sidecar of every pod. It measures clocks and, for Celery workers, answers the kubelet's probes.
 // It is on the pod's critical path, so it has no probe of its own.
 
-import type { V1Container } from '@kubernetes/client-node'
-import type { TaskQueue } from '../taskqueue.ts'
+import type { V1Container, V1EnvVar } from '@kubernetes/client-node'
+import type { TaskQueue, WorkerPool } from '../taskqueue.ts'
 import { identityEnvironment } from './environment.ts'
 import type { OperatorInputs } from './inputs.ts'
 import { containerSecurityContext } from './security.ts'
@@ -11,9 +11,11 @@ import type { Component } from './names.ts'
 export const COMPANION = 'companion'
 export const COMPANION_PORT = 9809
 
-/** True when the pod gets a companion: always for a Celery worker's probes, else for the clocks. */
-export function hasCompanion(queue: TaskQueue, component: Component): boolean {
-  return queue.spec.clockSync.mode !== 'Off' || (queue.spec.engine === 'Celery' && component === 'worker')
+/** True when the pod gets a companion: for the clocks, or for a Celery worker's probes. Without a pool it is beat's. */
+export function hasCompanion(queue: TaskQueue, pool?: Pick<WorkerPool, 'probe'>): boolean {
+  const { clockSync, engine } = queue.spec
+  const probes = engine === 'Celery' && pool !== undefined && pool.probe !== 'Exec' && pool.probe !== 'None'
+  return clockSync.mode !== 'Off' || probes
 }
 
 /** Where the node's chronyd is asked. */
@@ -22,9 +24,11 @@ const nodeAddress = {
   valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath: 'status.hostIP' } },
 }
 
-export function companion(queue: TaskQueue, component: Component, inputs: OperatorInputs): V1Container {
+/** @param pool whose workers it stands beside; none for beat */
+export function companion(queue: TaskQueue, pool: WorkerPool | undefined, inputs: OperatorInputs): V1Container {
   const { clockSync, engine } = queue.spec
-  const answersProbes = engine === 'Celery' && component === 'worker'
+  const component: Component = pool ? 'worker' : 'beat'
+  const asksCelery = engine === 'Celery' && pool !== undefined
   const disciplined = clockSync.mode === 'Discipline' && inputs.allowDiscipline
   const monitored = clockSync.mode === 'Off' ? 'Off' : 'Monitor'
   return {
@@ -45,11 +49,21 @@ export function companion(queue: TaskQueue, component: Component, inputs: Operat
       { name: 'TASKQUEUE_COMPANION_COMPONENT', value: component },
       { name: 'TASKQUEUE_COMPANION_CLOCK', value: disciplined ? 'Discipline' : monitored },
       { name: 'TASKQUEUE_COMPANION_SERVERS', value: (clockSync.servers ?? []).join(',') },
-      { name: 'TASKQUEUE_COMPANION_PING', value: answersProbes ? 'Celery' : 'Off' },
+      { name: 'TASKQUEUE_COMPANION_PING', value: asksCelery ? 'Celery' : 'Off' },
+      ...(asksCelery ? poolLimits(queue, pool) : []),
       ...(disciplined ? [nodeAddress] : []),
     ],
     ports: [{ name: COMPANION, containerPort: COMPANION_PORT, protocol: 'TCP' }],
     resources: { requests: { cpu: '5m', memory: '32Mi' }, limits: { memory: '128Mi' } },
     securityContext: containerSecurityContext,
   }
+}
+
+/** What tells the companion that a pool is stuck. */
+function poolLimits({ spec }: TaskQueue, pool: WorkerPool): V1EnvVar[] {
+  const { stalledSeconds, restartStalled } = spec.patrol
+  return [
+    { name: 'TASKQUEUE_COMPANION_MAX_TASK_SECONDS', value: String(pool.maxTaskSeconds) },
+    { name: 'TASKQUEUE_COMPANION_STALLED_SECONDS', value: String(restartStalled ? stalledSeconds : 0) },
+  ]
 }

@@ -89,8 +89,9 @@ function podMonitor(queue: TaskQueue): KubeObject & Record<string, unknown> {
 }
 
 function ports(queue: TaskQueue): { name: string; port: number }[] {
-  const companion = hasCompanion(queue, 'worker') || (queue.spec.beat !== undefined && hasCompanion(queue, 'beat'))
-  const health = queue.spec.engine === 'Node' || queue.spec.beat?.scheduler === 'Declared'
+  const { workers = [], beat, engine } = queue.spec
+  const companion = workers.some((pool) => hasCompanion(queue, pool)) || (beat !== undefined && hasCompanion(queue))
+  const health = engine === 'Node' || beat?.scheduler === 'Declared'
   return [
     ...(health ? [{ name: 'health', port: HEALTH_PORT }] : []),
     ...(companion ? [{ name: 'companion', port: COMPANION_PORT }] : []),

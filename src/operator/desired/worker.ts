@@ -1,13 +1,14 @@
 // The Deployment of a worker pool. Without spec.replicas, which belongs to the scaler (or to an HPA).
 
-import type { V1Container, V1PodTemplateSpec, V1Probe, V1TopologySpreadConstraint } from '@kubernetes/client-node'
+import type { V1Container, V1PodTemplateSpec, V1TopologySpreadConstraint } from '@kubernetes/client-node'
 import type { KubeObject } from '../objects.ts'
 import type { TaskQueue, WorkerPool } from '../taskqueue.ts'
-import { COMPANION, COMPANION_PORT, companion, hasCompanion } from './companion.ts'
+import { COMPANION, companion, hasCompanion } from './companion.ts'
 import { appEnvironment, queuesOf } from './environment.ts'
 import type { OperatorInputs } from './inputs.ts'
 import { childMetadata, labels, names, secretsAnnotation, selectorLabels } from './names.ts'
 import { mergeOverlay } from './overlay.ts'
+import { celeryProbes, nodeProbes } from './probes.ts'
 import { HEALTH_PORT } from './supports.ts'
 import { containerSecurityContext, podSecurityContext } from './security.ts'
 
@@ -43,7 +44,7 @@ export function workerDeployment(
       ...(queue.spec.imagePullSecrets ? { imagePullSecrets: queue.spec.imagePullSecrets } : {}),
       securityContext: podSecurityContext,
       terminationGracePeriodSeconds: pool.maxTaskSeconds + GRACE_MARGIN_SECONDS,
-      ...(hasCompanion(queue, 'worker') ? { initContainers: [companion(queue, 'worker', inputs)] } : {}),
+      ...(hasCompanion(queue, pool) ? { initContainers: [companion(queue, pool, inputs)] } : {}),
       containers: [queue.spec.engine === 'Node' ? nodeWorker(queue, pool) : celeryWorker(queue, pool)],
       topologySpreadConstraints: spread(selectorLabels(queue, pool.name)),
       volumes: [{ name: 'tmp', emptyDir: {} }],
@@ -112,11 +113,10 @@ function nodeWorker(queue: TaskQueue, pool: WorkerPool): V1Container {
       { name: 'TASKQUEUE_CONCURRENCY', value: String(pool.concurrency) },
       { name: 'TASKQUEUE_HEALTH_PORT', value: String(HEALTH_PORT) },
       { name: 'TASKQUEUE_SHUTDOWN_GRACE_SECONDS', value: String(pool.maxTaskSeconds + GRACE_MARGIN_SECONDS / 2) },
+      { name: 'TASKQUEUE_MAX_TASK_SECONDS', value: String(pool.maxTaskSeconds) },
     ],
     ports: [{ name: 'health', containerPort: HEALTH_PORT, protocol: 'TCP' }],
-    startupProbe: { ...probe('/livez', HEALTH_PORT), periodSeconds: 2, failureThreshold: 60 },
-    readinessProbe: { ...probe('/readyz', HEALTH_PORT), periodSeconds: 5, failureThreshold: 3 },
-    livenessProbe: { ...probe('/livez', HEALTH_PORT), periodSeconds: 10, failureThreshold: 6 },
+    ...nodeProbes(HEALTH_PORT),
   }
 }
 
@@ -132,18 +132,6 @@ function celeryWorker(queue: TaskQueue, pool: WorkerPool): V1Container {
       `--queues=${queuesOf(queue, pool).join(',')}`,
     ],
     env: appEnvironment(queue),
-    startupProbe: { ...probe('/ping?for=liveness', COMPANION_PORT), periodSeconds: 5, failureThreshold: 60 },
-    readinessProbe: { ...probe('/ping?for=readiness', COMPANION_PORT), periodSeconds: 10, failureThreshold: 3 },
-    // A companion that keeps crashing comes back after at most 300 s, and must not take a healthy worker with it: 37 x 10 s.
-    livenessProbe: {
-      ...probe('/ping?for=liveness', COMPANION_PORT),
-      periodSeconds: 10,
-      failureThreshold: 37,
-      terminationGracePeriodSeconds: 10,
-    },
+    ...celeryProbes(pool.probe, queue.spec.app ?? ''),
   }
-}
-
-function probe(path: string, port: number): V1Probe {
-  return { httpGet: { path, port, scheme: 'HTTP' }, timeoutSeconds: 5, successThreshold: 1 }
 }

@@ -4,10 +4,11 @@ import type { TaskApp } from '../app.ts'
 import { systemClock } from '../clock.ts'
 import { UsageError } from '../errors.ts'
 import { tellLastErrors } from './last-errors.ts'
-import { serveHealth } from '../health/server.ts'
+import { LoopNotes, loopMemory } from '../health/loop-notes.ts'
+import { serveWatched } from '../health/watchdog.ts'
 import { createLog, type Logger } from '../log.ts'
 import type { TaskPool } from '../worker/pool.ts'
-import { TaskWorker } from '../worker/worker.ts'
+import { MAX_CONCURRENCY, TaskWorker } from '../worker/worker.ts'
 import { loadApp } from '../load-app.ts'
 import { settingsFrom, settingsOfFlags } from './options.ts'
 
@@ -40,10 +41,12 @@ export async function runWorker(flags: Record<string, unknown>): Promise<void> {
     })
   }
   const pool = app.settings.pool === 'threads' ? await threadPool(app, file, log) : undefined
+  const loopNotes = new LoopNotes(loopMemory(Math.max(concurrency, MAX_CONCURRENCY)))
   const worker = new TaskWorker({
     app,
     log,
     ...(pool ? { pool } : {}),
+    loopNotes,
     queues,
     concurrency,
     hostname: typeof flags['hostname'] === 'string' ? flags['hostname'] : undefined,
@@ -51,7 +54,11 @@ export async function runWorker(flags: Record<string, unknown>): Promise<void> {
     onShutdownRequest: () => stop('remote shutdown'),
     onHardLimit: () => stop('hard time limit', { graceSeconds: 0, exitCode: 1 }),
   })
-  const health = await serveHealth(healthPort, worker)
+  const health = await serveWatched(healthPort, worker, {
+    notes: loopNotes,
+    noTaskSeconds: app.settings.loopHeldSeconds,
+    onTrouble: (message) => log.error({ event: 'health-port-trouble' }, message),
+  })
   log.info({ event: 'health-port', port: health.port }, `health port ${health.port}`)
   process.on('SIGTERM', () => stop('SIGTERM'))
   process.on('SIGINT', () => stop('SIGINT'))

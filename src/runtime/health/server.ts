@@ -28,28 +28,56 @@ export interface HealthServer {
   close(): Promise<void>
 }
 
+/** An answer of the port. */
+export interface HealthAnswer {
+  readonly status: number
+  readonly type: string
+  readonly body: string
+}
+
 /**
- * Opens the port on all addresses: the kubelet comes from outside of the pod.
+ * Opens the port on all addresses: the kubelet comes from outside of the pod. It is answered from this event loop; see watchdog.ts for one
+ * that is answered also while that is held.
  * @param port 0 takes a free one
- * @throws UsageError `HealthPortTaken`
+ * @throws UsageError `HealthPortTaken`, `HealthPortRefused`
  */
 export async function serveHealth(port: number, source: HealthSource): Promise<HealthServer> {
+  return openPort(port, (path) => answerOf(path, source))
+}
+
+/** What a source answers to a path. */
+export async function answerOf(path: string, source: HealthSource): Promise<HealthAnswer> {
+  if (path === '/livez') return healthAnswer(source.livez())
+  if (path === '/readyz') return healthAnswer(source.readyz())
+  if (path === '/metrics')
+    return { status: 200, type: source.metrics.contentType, body: await source.metrics.metrics() }
+  return jsonAnswer(404, { error: 'there are /livez, /readyz and /metrics' })
+}
+
+export function healthAnswer({ ok, message, detail }: Health): HealthAnswer {
+  return jsonAnswer(ok ? 200 : 503, { ok, message, ...detail })
+}
+
+export function jsonAnswer(status: number, body: Readonly<Record<string, unknown>>): HealthAnswer {
+  return { status, type: 'application/json', body: `${JSON.stringify(body)}\n` }
+}
+
+/** Opens the port with any answers. @throws as {@link serveHealth} */
+export async function openPort(
+  port: number,
+  respond: (path: string) => HealthAnswer | Promise<HealthAnswer>,
+): Promise<HealthServer> {
   const server = createServer((request, response) => {
-    const path = request.url?.split('?')[0]
     if (request.method !== 'GET' && request.method !== 'HEAD') {
-      answer(response, 405, { error: 'GET only' })
+      send(response, jsonAnswer(405, { error: 'GET only' }))
       return
     }
-    if (path === '/livez') {
-      health(response, source.livez())
-      return
-    }
-    if (path === '/readyz') {
-      health(response, source.readyz())
-      return
-    }
-    if (path === '/metrics') return void metrics(response, source.metrics)
-    answer(response, 404, { error: 'there are /livez, /readyz and /metrics' })
+    Promise.resolve(request.url?.split('?')[0] ?? '/')
+      .then(respond)
+      .catch((error: unknown) => jsonAnswer(500, { error: asError(error).message }))
+      .then((answer) => send(response, answer))
+      // A client that went away meanwhile.
+      .catch(() => undefined)
   })
   server.requestTimeout = 10_000
   await listen(server, port)
@@ -76,19 +104,6 @@ function listen(server: Server, port: number): Promise<void> {
   })
 }
 
-function health(response: ServerResponse, result: Health): void {
-  answer(response, result.ok ? 200 : 503, { ok: result.ok, message: result.message, ...result.detail })
-}
-
-async function metrics(response: ServerResponse, registry: Registry): Promise<void> {
-  try {
-    const text = await registry.metrics()
-    response.writeHead(200, { 'content-type': registry.contentType }).end(text)
-  } catch (error) {
-    answer(response, 500, { error: asError(error).message })
-  }
-}
-
-function answer(response: ServerResponse, status: number, body: Readonly<Record<string, unknown>>): void {
-  response.writeHead(status, { 'content-type': 'application/json' }).end(`${JSON.stringify(body)}\n`)
+function send(response: ServerResponse, { status, type, body }: HealthAnswer): void {
+  response.writeHead(status, { 'content-type': type }).end(body)
 }

@@ -29,7 +29,7 @@ import type { TaskPool } from './pool.ts'
 import { RateLimits } from './rate-limits.ts'
 import { judge } from './retry.ts'
 import { Revocations } from './revocations.ts'
-import { watchTimeLimits } from './time-limits.ts'
+import { watchTimeLimits, type TimeLimitDeps } from './time-limits.ts'
 
 /** What a runner is built on. */
 export interface RunnerDeps extends HandoverDeps, DisposalDeps {
@@ -48,6 +48,7 @@ export interface RunnerDeps extends HandoverDeps, DisposalDeps {
   readonly onHardLimit: () => void
   /** Where handlers run. */
   readonly pool: TaskPool
+  readonly noteRunning?: TimeLimitDeps['noteRunning']
   /** The lease of a delivery is renewed no longer than so many seconds from now. */
   readonly limitLease: (token: DeliveryToken, seconds: number) => void
 }
@@ -243,6 +244,7 @@ export class TaskRunner {
       if (kwargs !== message.kwargs) execution.kwargs = kwargs
       unwatch = watchTimeLimits(execution, options, {
         clock,
+        noteRunning: this.#deps.noteRunning,
         limitLease: ({ delivery: { token } }, seconds) => this.#deps.limitLease(token, seconds),
         onHardLimit: (over, error) => this.#overHardLimit(over, options, error),
       })

@@ -8,6 +8,8 @@ export interface TimeLimitDeps {
   /** Nobody renews the lease beyond so many seconds: an event loop that is blocked can't tell of its hard limit itself. */
   readonly limitLease: (execution: Execution, seconds: number) => void
   readonly onHardLimit: (execution: Execution, error: Error) => void
+  /** Notes that a task runs on this event loop, and may for so long; what it returns is called at its end. */
+  readonly noteRunning?: ((execution: Execution, hardSeconds: number | undefined) => () => void) | undefined
 }
 
 /**
@@ -17,11 +19,12 @@ export interface TimeLimitDeps {
 export function watchTimeLimits(
   execution: Execution,
   options: Pick<ResolvedTaskOptions, 'softTimeLimitSeconds' | 'hardTimeLimitSeconds'>,
-  { clock, limitLease, onHardLimit }: TimeLimitDeps,
+  { clock, limitLease, onHardLimit, noteRunning }: TimeLimitDeps,
 ): () => void {
   const soft = execution.message.softTimeLimitSeconds ?? options.softTimeLimitSeconds
   const hard = execution.message.hardTimeLimitSeconds ?? options.hardTimeLimitSeconds
-  if (soft === undefined && hard === undefined) return nothing
+  const ended = noteRunning?.(execution, hard) ?? nothing
+  if (soft === undefined && hard === undefined) return ended
   const timers: Timer[] = []
   if (soft !== undefined) {
     const abort = (): void => {
@@ -37,6 +40,7 @@ export function watchTimeLimits(
     timers.push(clock.after(hard * 1000, () => onHardLimit(execution, error)))
   }
   return () => {
+    ended()
     for (const timer of timers) timer.cancel()
   }
 }

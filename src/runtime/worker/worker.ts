@@ -14,6 +14,7 @@ import { EventSender } from '../events/event-sender.ts'
 import { LamportClock } from '../events/lamport.ts'
 import { TaskEvents } from '../events/task-events.ts'
 import { MOST_TASKS_TOLD } from '../broker/presence.ts'
+import type { LoopNotes } from '../health/loop-notes.ts'
 import { PresenceWriter } from '../health/presence-writer.ts'
 import { createRegistry, createTaskMetrics } from '../health/task-metrics.ts'
 import type { Health, HealthSource } from '../health/server.ts'
@@ -24,7 +25,7 @@ import { withBuiltins } from './builtin-tasks.ts'
 import { InlinePool, type TaskPool } from './pool.ts'
 import { MOST_REVOKED, REVOKED_FOR_MS } from './revocations.ts'
 import { tellRevoked } from './revoked-results.ts'
-import { TaskRunner } from './runner.ts'
+import { TaskRunner, type RunnerDeps } from './runner.ts'
 
 export interface WorkerOptions {
   readonly app: TaskApp
@@ -43,6 +44,8 @@ export interface WorkerOptions {
   readonly onHardLimit?: () => void
   /** Where handlers run; the worker's own event loop by default. */
   readonly pool?: TaskPool
+  /** Where it is noted what runs on this event loop. */
+  readonly loopNotes?: LoopNotes
 }
 
 /** Celery's `freq`: monitors take a worker as gone after twice that. */
@@ -55,7 +58,7 @@ const FLUSH_MS = 5000
 /** How long onStop hooks may take. */
 const HOOKS_MS = 6000
 /** Remote control may let a worker grow up to here, or to what it began with. */
-const MAX_CONCURRENCY = 1000
+export const MAX_CONCURRENCY = 1000
 
 export class TaskWorker implements HealthSource {
   readonly hostname: string
@@ -133,6 +136,7 @@ export class TaskWorker implements HealthSource {
       settle: (outcome, queue) => this.#consumer?.settle(outcome, queue),
       release: () => this.#release(),
       onHardLimit: () => options.onHardLimit?.(),
+      noteRunning: this.#noteRunning(options),
       limitLease: (token, seconds) => this.#consumer?.limitLease(token, seconds * 1000),
       pool: this.#pool,
       results: this.#results,
@@ -156,6 +160,14 @@ export class TaskWorker implements HealthSource {
       }),
       onDrain: (draining) => this.#drain(draining),
     })
+  }
+
+  /** Tasks of another pool hold no event loop of ours. */
+  #noteRunning({ app, loopNotes, pool }: WorkerOptions): RunnerDeps['noteRunning'] {
+    if (!loopNotes || pool) return undefined
+    const { maxTaskSeconds } = app.settings
+    const fallback = maxTaskSeconds === 0 ? undefined : maxTaskSeconds
+    return ({ task, id }, hardSeconds) => loopNotes.begin(task, id, hardSeconds ?? fallback)
   }
 
   /** Runs the app's onStart hooks, then starts to consume, now or as soon as the broker is there. @throws what a hook throws */

@@ -10,6 +10,8 @@ options = {'visibility_timeout': float(os.environ.get('VISIBILITY_TIMEOUT', '360
 if 'VISIBILITY_TIMEOUT' in os.environ:
     # Sweep every second instead of every hundred: a test that waits for a sweep shouldn't wait for its rarity.
     options.update(unacked_restore_interval=1, unacked_restore_throttle=1)
+if os.environ.get('REMOTE_CONTROL') == 'off':
+    app.conf.worker_enable_remote_control = False
 prefix = os.environ.get('KEY_PREFIX')
 if prefix:
     options['global_keyprefix'] = prefix
@@ -55,6 +57,11 @@ def request(self):
     r = self.request
     return {'id': r.id, 'retries': r.retries, 'priority': r.delivery_info.get('priority'),
             'redelivered': bool(r.delivery_info.get('redelivered')), 'headers': r.headers, 'root': r.root_id}
+
+
+@app.task(name='py.seldom', rate_limit='1/h')
+def seldom():
+    return 'seldom'
 
 
 @app.task(name='test.note')

@@ -125,6 +125,12 @@ const refused: [string, Spec, RegExp][] = [
   ['a queue of a schedule with a blank', schedule({ everySeconds: 5, queue: 'a b' }), /queue.* should match/],
   ['a limit of no skew', { ...good, clockSync: { maxSkewSeconds: 0 } }, /greater than or equal to 1/],
   ['an unknown onSkew', { ...good, clockSync: { onSkew: 'Panic' } }, /supported values: "Report", "HoldBeat"/],
+  ['a probe of a Node pool by a command', pool({ probe: 'Exec' }), /probe is for engine Celery/],
+  [
+    'an unknown probe',
+    celery({ workers: [{ name: 'a', probe: 'Ping' }] }),
+    /supported values: "Companion", "Exec", "None"/,
+  ],
   ['no time for a task', pool({ maxTaskSeconds: 0 }), /greater than or equal to 1/],
   ['a pool without a name', { ...good, workers: [{ replicas: 1 }] }, /name: Required value/],
   ['results that live no time', { ...good, results: { ttlSeconds: 0 } }, /greater than or equal to 1/],

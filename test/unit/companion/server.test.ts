@@ -10,6 +10,10 @@ describe('the answer to a probe', () => {
     ['pong', { state: 'pong' } as const, false, 200],
     ['silence', { state: 'silent' } as const, true, 503],
     ['silence', { state: 'silent' } as const, false, 503],
+    ['word that the pool is stuck', { state: 'stuck', why: 'all slots are held' } as const, true, 503],
+    ['word that the pool is stuck', { state: 'stuck', why: 'all slots are held' } as const, false, 503],
+    ['nothing, from one that can not answer', { state: 'mute', why: 'solo' } as const, true, 200],
+    ['nothing, from one that can not answer', { state: 'mute', why: 'solo' } as const, false, 200],
   ])('after %s', (_, answer, forLiveness, status) => {
     expect(pingAnswer(answer, forLiveness, 'celery@a').status).toBe(status)
   })
@@ -48,9 +52,11 @@ describe("the companion's settings", () => {
     const { settings, problems } = readSettings({
       TASKQUEUE_COMPANION_CLOCK: 'Sometimes',
       TASKQUEUE_COMPANION_PORT: '99999',
+      TASKQUEUE_COMPANION_MAX_TASK_SECONDS: 'long',
+      TASKQUEUE_COMPANION_STALLED_SECONDS: '-1',
     })
-    expect(settings).toMatchObject({ clock: 'Monitor', port: 9809 })
-    expect(problems).toHaveLength(3)
-    expect(problems.join()).toMatch(/Sometimes.*99999/s)
+    expect(settings).toMatchObject({ clock: 'Monitor', port: 9809, maxTaskSeconds: 0, stalledSeconds: 0 })
+    expect(problems).toHaveLength(5)
+    expect(problems.join()).toMatch(/Sometimes.*long.*-1.*99999/s)
   })
 })

@@ -1,3 +1,4 @@
+import type { V1PodSpec } from '@kubernetes/client-node'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 import { desiredOf } from '../../../src/operator/desired/index.ts'
@@ -112,6 +113,35 @@ describe('the Deployment of a Celery pool', () => {
     expect(worker.livenessProbe?.httpGet).toMatchObject({ path: '/ping?for=liveness', port: 9809 })
     const { failureThreshold = 0, periodSeconds = 0 } = worker.livenessProbe ?? {}
     expect(failureThreshold * periodSeconds).toBeGreaterThanOrEqual(360)
+  })
+
+  it('tells the companion by what a pool is stuck', () => {
+    const env = first(template.spec?.initContainers).env ?? []
+    const value = (name: string): string | undefined => env.find((variable) => variable.name === name)?.value
+    expect(value('TASKQUEUE_COMPANION_MAX_TASK_SECONDS')).toBe('600')
+    expect(value('TASKQUEUE_COMPANION_STALLED_SECONDS')).toBe('120')
+  })
+
+  /** The same, probed by something else. */
+  const probedBy = (probe: 'Exec' | 'None'): V1PodSpec | undefined => {
+    const workers = (queue.spec.workers ?? []).map((pool) => ({ ...pool, probe }))
+    return first(desiredOf({ ...queue, spec: { ...queue.spec, workers } }, observed).deployments).spec.template.spec
+  }
+
+  it("is probed by Celery's own command when asked for, and has no companion for it", () => {
+    const pod = probedBy('Exec')
+    expect(pod?.initContainers).toBeUndefined()
+    const { livenessProbe, readinessProbe, startupProbe } = first(pod?.containers)
+    expect(livenessProbe?.exec?.command).toEqual(
+      expect.arrayContaining([expect.stringMatching(/celery -A "\$0" inspect ping .*-d "celery@\$HOSTNAME"/), 'shop']),
+    )
+    expect(livenessProbe).toMatchObject({ periodSeconds: 60, timeoutSeconds: 30, failureThreshold: 6 })
+    expect([readinessProbe?.exec, startupProbe?.exec]).toEqual(Array(2).fill(livenessProbe?.exec))
+  })
+
+  it('is not probed when asked for', () => {
+    const container = first(probedBy('None')?.containers)
+    for (const kind of ['livenessProbe', 'readinessProbe', 'startupProbe']) expect(container).not.toHaveProperty(kind)
   })
 
   it('hands Celery the variables that it reads by itself', () => {

@@ -7,7 +7,7 @@
 //
 // What may be repeated: a settle, because its tag fences it. What may not: a take. When the reply to a take is lost, its
 // messages are given back after the reconnect (join.lua), or by anyone once their lease ends (recover.lua).
-import type { Clock, Timer } from '../../clock.ts'
+import { sharedNow, type Clock, type Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { readEnvelope } from '../../protocol/envelope.ts'
 import { priorityStep } from '../../protocol/queue-key.ts'
@@ -16,7 +16,6 @@ import type { ConsumeOptions, Delivery, DeliveryToken, Outcome } from '../transp
 import type { RedisConnection } from './connection.ts'
 import { HeldDeliveries } from './held-deliveries.ts'
 import type { Keys } from './keys.ts'
-import { sharedNow } from './lease-renewal.ts'
 import type { LeaseSlots } from './lease-slots.ts'
 import type { QueueSet } from './queue-set.ts'
 import { joinCall, takeCall } from './queue-calls.ts'

@@ -1,6 +1,7 @@
 // Renews the leases that the shared slots hold, and writes down when it did. Run by the lease thread, and by the main thread while
 // that one has no connection. Knows nothing of tasks.
 import type { Redis } from 'ioredis'
+import { sharedNow } from '../../clock.ts'
 import { readSlots } from './lease-slots.ts'
 import { loadScripts, runScript } from './scripts.ts'
 
@@ -77,9 +78,4 @@ export function isStuck(data: LeaseRenewalData): boolean {
 /** Starts the count: nothing is overdue before there is anything to renew. */
 export function startRenewalAge(data: Pick<LeaseRenewalData, 'renewedAt'>): void {
   new Float64Array(data.renewedAt).fill(sharedNow())
-}
-
-/** Milliseconds of a clock that all threads of a process share: performance.now() begins anew in each. */
-export function sharedNow(): number {
-  return Number(process.hrtime.bigint() / 1000n) / 1000
 }

@@ -2,8 +2,9 @@
 // record is gone, and why renewing fails.
 import { writeSync } from 'node:fs'
 import { parentPort, workerData } from 'node:worker_threads'
+import { sharedNow } from '../../clock.ts'
 import { RedisConnection } from './connection.ts'
-import { BY, isStuck, loadRenewal, renewLeases, sharedNow, type LeaseRenewalData } from './lease-renewal.ts'
+import { BY, isStuck, loadRenewal, renewLeases, type LeaseRenewalData } from './lease-renewal.ts'
 
 /** What the main thread passes on. */
 export interface LeaseThreadData extends LeaseRenewalData {
