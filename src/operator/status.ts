@@ -11,7 +11,7 @@ import { timestamp } from './objects.ts'
 import type { Situation } from './situation.ts'
 import { skewOf, type Skew } from './skew.ts'
 import type { TaskQueue, TaskQueueStatus } from './taskqueue.ts'
-import { withVisibility } from './visibility.ts'
+import { withRemarks } from './workerremarks.ts'
 import { figures, poolStatus, queuesFinding, workersFinding, type PoolStatus } from './workerstatus.ts'
 
 /** The status to write and the findings that its conditions are made of. */
@@ -54,7 +54,7 @@ function findingsOf(situation: Situation, pools: readonly PoolStatus[], skew: Sk
   const parts: Finding[] = [
     brokerFinding(situation.broker),
     ...(pools.length > 0
-      ? [withVisibility(workersFinding(situation, pools), situation.queue, skew), queuesFinding(situation, pools)]
+      ? [withRemarks(workersFinding(situation, pools), situation, skew), queuesFinding(situation, pools)]
       : []),
     ...(situation.queue.spec.beat ? [beatFinding(situation)] : []),
     ...(situation.queue.spec.beat?.scheduler === 'Declared' ? [schedulesFinding(situation)] : []),

@@ -307,6 +307,7 @@ function fingerprint(observation: BrokerObservation | undefined): string {
       ...TOLD.map((field) => entry.detail[field]),
       tickPeriod(entry.detail.lastTickAt),
       coarseNtp(entry.detail.ntp),
+      stuckIds(entry.detail.stuck),
     ],
   }))
   return JSON.stringify([[...observation.queues], observation.foreignInFlight, presence])
@@ -314,6 +315,11 @@ function fingerprint(observation: BrokerObservation | undefined): string {
 
 function tenths(seconds: unknown): number | null {
   return typeof seconds === 'number' ? Math.round(seconds * 10) / 10 : null
+}
+
+/** Which tasks are stuck, without for how long. */
+function stuckIds(told: unknown): unknown {
+  return Array.isArray(told) ? told.map((each: { id?: unknown } | null) => each?.id) : undefined
 }
 
 /** What is told of NTP, without what moves at every measurement. */

@@ -540,6 +540,29 @@ describe('ClockSynchronized', () => {
   )
 })
 
+describe('tasks beyond their time', () => {
+  const stuck = (detail: Record<string, unknown>): Condition =>
+    condition(
+      situation(taskQueue(), {
+        pods: [pod('a', readyStatus)],
+        broker: reachable(0, [{ ...presence('a', 0), detail }]),
+      }),
+      'WorkersAvailable',
+    )
+
+  it('are told with their pod, and cost nobody the condition', () => {
+    const told = stuck({ stuck: [{ task: 'reports.build', id: 'id-1', seconds: 700 }] })
+    expect(told).toMatchObject({ status: 'True', reason: 'TasksBeyondTheirTime' })
+    expect(told.message).toContain('Beyond maxTaskSeconds run reports.build (id-1) in pod a.')
+    // A status that counted seconds would be written at every look.
+    expect(stuck({ stuck: [{ task: 'reports.build', id: 'id-1', seconds: 800 }] }).message).toBe(told.message)
+  })
+
+  it.each([{ stuck: 'x' }, { stuck: [null, 5, { id: 'x' }] }, { stuck: [] }])('are none in %j', (detail) => {
+    expect(stuck(detail).reason).toBe('AllReady')
+  })
+})
+
 describe('the visibility timeout', () => {
   const celery = (visibilityTimeoutSeconds: number, engine: 'Celery' | 'Node' = 'Celery'): TaskQueue =>
     taskQueue({ engine, broker: { url: 'redis://redis:6379/0', visibilityTimeoutSeconds } })
