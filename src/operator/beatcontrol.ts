@@ -167,8 +167,7 @@ function withSchedules(desired: Desired): Desired['beat'] {
   return { ...beat, metadata: { ...beat.metadata, annotations } }
 }
 
-/** Beat's history as status keeps it. */
-export function historyOf(status: TaskQueueStatus | undefined): BeatHistory {
+function historyOf(status: TaskQueueStatus | undefined): BeatHistory {
   const beat = status?.beat
   return {
     restarts: beat?.restarts ?? 0,

@@ -119,15 +119,8 @@ export class Controller {
       allowDiscipline,
       ...(imagePullPolicy === undefined ? {} : { imagePullPolicy }),
     }
-    const reconciler = new Reconciler(
-      client,
-      this.#caches,
-      this.#inspector,
-      recorder,
-      clock,
-      inputs,
-      (queue) => revisionOf(queue, values, key),
-      () => this.#queue.depth > 0,
+    const reconciler = new Reconciler(client, this.#caches, this.#inspector, recorder, clock, inputs, (queue) =>
+      revisionOf(queue, values, key),
     )
     this.#queue = new Workqueue(
       { concurrency: settings.concurrency },

@@ -2,7 +2,7 @@
 // In the steady state it writes nothing. It holds no state that a restart could not lose.
 
 import { atOnce } from './atonce.ts'
-import { BeatControl, historyOf, type BeatOutcome } from './beatcontrol.ts'
+import { BeatControl, type BeatOutcome } from './beatcontrol.ts'
 import { Children, isOwn, type WriteOutcome } from './children.ts'
 import type { Clock } from './clock.ts'
 import { eventfulFindings, isBad } from './conditions.ts'
@@ -27,14 +27,13 @@ import {
   type LivePod,
   type ObjectKey,
 } from './objects.ts'
-import { PATIENCE_AGAIN_MS, Patience } from './patience.ts'
 import { PodDrain, poolPods } from './poddrain.ts'
 import { isFailing, isReady } from './podtrouble.ts'
 import { Rollouts } from './rollouts.ts'
 import { Scaling, type PoolScale } from './scaling.ts'
 import type { Situation } from './situation.ts'
 import { failedStatus, historyStatus, statusOf } from './status.ts'
-import { StatusWriter, sameJson } from './statuswriter.ts'
+import { StatusWriter } from './statuswriter.ts'
 import type { TaskQueue, WorkerPool } from './taskqueue.ts'
 
 export interface Caches {
@@ -81,8 +80,6 @@ export class Reconciler {
   readonly #drain: PodDrain
   readonly #status: StatusWriter
   readonly #rollouts = new Rollouts()
-  readonly #patience = new Patience()
-  readonly #othersWait: () => boolean
   /** Failures in a row of a TaskQueue's reconcile. */
   readonly #failures = new Map<ObjectKey, number>()
 
@@ -94,7 +91,6 @@ export class Reconciler {
     clock: Clock,
     inputs: OperatorInputs & OverlayPolicy,
     revisionOf: RevisionOfSecrets,
-    othersWait: () => boolean,
   ) {
     this.#caches = caches
     this.#inspector = inspector
@@ -102,7 +98,6 @@ export class Reconciler {
     this.#clock = clock
     this.#inputs = inputs
     this.#revisionOf = revisionOf
-    this.#othersWait = othersWait
     this.#children = new Children(client)
     this.#beat = new BeatControl(client, caches.pods, clock, (queue, reason, message) =>
       this.#tell(queue, reason, message),
@@ -121,7 +116,6 @@ export class Reconciler {
       this.#scaling.forget(key)
       this.#drain.forget(key)
       this.#rollouts.forget(key)
-      this.#patience.forget(key)
       this.#failures.delete(key)
       return {}
     }
@@ -146,14 +140,6 @@ export class Reconciler {
     const desired = this.#desired(queue, key, scales, await this.#revisionOf(queue))
     const { refused, beat } = await this.#ensureAll(queue, key, desired, scales)
     await this.#removeOrphans(queue, key, desired)
-
-    // Beat's back-off is kept nowhere but in status: that is never late.
-    const remembered = sameJson(
-      historyStatus({ beatHistory: beat.history }),
-      historyStatus({ beatHistory: historyOf(queue.status) }),
-    )
-    if (this.#patience.waits(key, remembered && this.#othersWait(), this.#clock.monotonic()))
-      return { requeueAfterMs: PATIENCE_AGAIN_MS }
 
     const deployments = this.#own(queue, this.#caches.deployments)
     await this.#writeStatus(queue, {
