@@ -1,4 +1,5 @@
 // One spec change, from the answer to the user's PATCH to the event of the Deployment that the operator patched, while others change.
+import { setTimeout as delay } from 'node:timers/promises'
 import type { KubeClient } from '../../src/operator/kube/client.ts'
 import { deployments, taskQueues } from '../../src/operator/kube/resources.ts'
 import { say, spread } from './figures.ts'
@@ -13,7 +14,11 @@ import { DeploymentWatch } from './rollouts.ts'
 
 let images = 0
 
-export async function change({ plane, operator }: Fleet, options: Options): Promise<void> {
+export async function change(fleet: Fleet, options: Options): Promise<void> {
+  for (const seconds of options.overSeconds) await changeOver(fleet, options, seconds)
+}
+
+async function changeOver({ plane, operator }: Fleet, options: Options, overSeconds: number): Promise<void> {
   const { queues, samples } = options
   const others = Math.min(options.others, queues - 1)
   const watch = await DeploymentWatch.open(plane)
@@ -26,7 +31,10 @@ export async function change({ plane, operator }: Fleet, options: Options): Prom
       // Anywhere in the crowd, not at its head.
       const probe = names[(sample * 37) % names.length] ?? ''
       const took = new Map<string, number>()
-      await atOnce(names, names.length, async (name) => took.set(name, await timed(plane.client, watch, name)))
+      await atOnce([...names.entries()], names.length, async ([at, name]) => {
+        await delay((at / names.length) * overSeconds * 1000)
+        took.set(name, await timed(plane.client, watch, name))
+      })
       one.push(took.get(probe) ?? NaN)
       all.push(...took.values())
     }
@@ -38,7 +46,8 @@ export async function change({ plane, operator }: Fleet, options: Options): Prom
   const each = (value: number): string => (value / all.length).toFixed(2)
   const cpuMs = (operator.program.cpuSeconds() - spent) * 1000
   const asked = (await plane.audit.requests(from)).filter(({ user }) => user === OPERATOR)
-  say(`change: the image of one pool, while ${others} other TaskQueues of ${queues} change at the same moment`)
+  const when = overSeconds === 0 ? 'at the same moment' : `within ${overSeconds} s`
+  say(`change: the image of one pool, while ${others} other TaskQueues of ${queues} change ${when}`)
   say(`  the one: ${spread(one)} (wanted: p99 < 500 ms)`)
   say(`  each of them all: ${spread(all)}`)
   say(`  of the operator a change: ${each(cpuMs)} ms of CPU, ${each(looks)} reconciles; asked in all: ${tally(asked)}`)

@@ -12,6 +12,8 @@ export interface Options {
   readonly samples: number
   /** TaskQueues that change beside each of them. */
   readonly others: number
+  /** Over so many seconds the changes of one sample begin, evenly; 0 for all at the same moment. Each is measured. */
+  readonly overSeconds: readonly number[]
   readonly pods: number
   /** TaskQueues that the operators reconcile at once. */
   readonly concurrency: number
@@ -38,13 +40,14 @@ export function readOptions(args: readonly string[]): Options {
       replicas: { type: 'string', default: '1' },
       samples: { type: 'string', default: '200' },
       others: { type: 'string', default: '100' },
+      'over-seconds': { type: 'string', default: '0,5' },
       pods: { type: 'string', default: '5000' },
       concurrency: { type: 'string', default: '8' },
       'kopf-queues': { type: 'string', default: '0' },
       only: { type: 'string', default: contestants.join(',') },
       'node-flags': {
         type: 'string',
-        default: '--max-old-space-size=256 --max-semi-space-size=4 --heap-growing-percent=40',
+        default: '--max-old-space-size=256 --max-semi-space-size=16 --heap-growing-percent=40',
       },
       profile: { type: 'string', default: '' },
     },
@@ -56,6 +59,7 @@ export function readOptions(args: readonly string[]): Options {
     replicas: Number(values.replicas),
     samples: Number(values.samples),
     others: Number(values.others),
+    overSeconds: values['over-seconds'].split(',').map(Number),
     pods: Number(values.pods),
     concurrency: Number(values.concurrency),
     kopfQueues: Number(values['kopf-queues']),
