@@ -4,6 +4,7 @@ import { hostname } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { tied } from '../../deploy/local/command.ts'
+import { celeryProbes } from '../../src/operator/desired/probes.ts'
 import { connectBroker, presenceKey } from '../../src/runtime/broker/index.ts'
 import { freePort, startRedis, type RedisServer } from '../fixtures/redis-server.ts'
 import { until } from '../fixtures/until.ts'
@@ -244,6 +245,19 @@ describe.each(CELERY_VERSIONS)('Celery %s:', (version) => {
     await until('all have run', () => ended(ledger).length === 5)
     expect(begun(ledger)).toHaveLength(5)
     expect(worker.child.exitCode).toBeNull()
+  })
+
+  it('answers the probe by its own command', async () => {
+    const command = celeryProbes('Exec', 'proj').livenessProbe?.exec?.command ?? []
+    const probe = (host: string): Promise<number> =>
+      new Promise((resolve) => {
+        const [program = '', ...args] = command
+        const env = { ...celery.env, HOSTNAME: host, PATH: `${bin}:${process.env.PATH ?? ''}` }
+        spawn(program, args, { env, stdio: 'ignore' }).once('exit', (code) => resolve(code ?? -1))
+      })
+    workers.push(await celery.worker('exec', '--hostname', 'celery@exec-probe'))
+    expect(await probe('exec-probe')).toBe(0)
+    expect(await probe('nobody')).not.toBe(0)
   })
 })
 

@@ -59,19 +59,20 @@ export interface CeleryWorker {
 /** A Celery at a broker. */
 export class Celery {
   readonly #bin: string
-  readonly #env: NodeJS.ProcessEnv
+  /** Of its programs. */
+  readonly env: NodeJS.ProcessEnv
   readonly #workers: CeleryWorker[] = []
 
   /** @param env further variables of proj.py: KEY_PREFIX, REMOTE_CONTROL, VISIBILITY_TIMEOUT */
   constructor(bin: string, brokerUrl: string, env: Readonly<Record<string, string>> = {}) {
     this.#bin = bin
-    this.#env = { ...process.env, PYTHONPATH: MODULES, PYTHONDONTWRITEBYTECODE: '1', BROKER_URL: brokerUrl, ...env }
+    this.env = { ...process.env, PYTHONPATH: MODULES, PYTHONDONTWRITEBYTECODE: '1', BROKER_URL: brokerUrl, ...env }
   }
 
   /** `celery -A proj ...`, to its end. */
   async command(...args: string[]): Promise<string> {
     const { stdout } = await run(join(this.#bin, 'celery'), ['-A', 'proj', '--no-color', ...args], {
-      env: this.#env,
+      env: this.env,
       timeout: 60_000,
     })
     return stdout
@@ -80,7 +81,7 @@ export class Celery {
   /** A snippet that has `app` and prints JSON on its last line. */
   async python(snippet: string): Promise<unknown> {
     const code = `import json\nfrom proj import *\n${snippet}`
-    const { stdout } = await run(join(this.#bin, 'python'), ['-c', code], { env: this.#env, timeout: 60_000 })
+    const { stdout } = await run(join(this.#bin, 'python'), ['-c', code], { env: this.env, timeout: 60_000 })
     return JSON.parse(stdout.trim().split('\n').at(-1) ?? '')
   }
 
@@ -96,7 +97,7 @@ export class Celery {
   start(...args: string[]): CeleryWorker {
     const [program, ...rest] = tied(join(this.#bin, 'celery'), ['-A', 'proj', ...args])
     const child = spawn(program, rest, {
-      env: { ...this.#env, PYTHONUNBUFFERED: '1' },
+      env: { ...this.env, PYTHONUNBUFFERED: '1' },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     let output = ''
