@@ -10,8 +10,15 @@ export const RELEASE = 'taskqueue-operator'
 export const OPERATOR_NAMESPACE = 'taskqueue-system'
 export const DEMO_NAMESPACE = 'demo'
 
-/** `helm upgrade --install`, which is also right when an earlier run was killed half-way. Waits until the operator is ready. */
-export async function installOperator(kubectl: Kubectl, image: string): Promise<void> {
+/**
+ * `helm upgrade --install`, which is also right when an earlier run was killed half-way. Waits until the operator is ready.
+ * @param more values of the chart, by their name at the top
+ */
+export async function installOperator(
+  kubectl: Kubectl,
+  image: string,
+  more: Readonly<Record<string, unknown>> = {},
+): Promise<void> {
   await clearPendingRelease(kubectl)
   const colon = image.lastIndexOf(':')
   const values = [`image.repository=${image.slice(0, colon)}`, `image.tag=${image.slice(colon + 1)}`]
@@ -24,6 +31,7 @@ export async function installOperator(kubectl: Kubectl, image: string): Promise<
     chart,
     ...where,
     ...values.flatMap((value) => ['--set-string', value]),
+    ...Object.entries(more).flatMap(([name, value]) => ['--set-json', `${name}=${JSON.stringify(value)}`]),
   )
   await kubectl.run(
     'label',

@@ -5,29 +5,22 @@ import { readFileSync } from 'node:fs'
 import { TaskApp } from '@taskqueue/runtime'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { OPERATOR_NAMESPACE, RELEASE } from '../../deploy/demo/install.ts'
 import { PortForward } from '../../deploy/demo/portforward.ts'
 import type { LivePod } from '../../src/operator/objects.ts'
 import { clockShiftLibrary } from '../fixtures/clock-shift.ts'
 import { eventually } from '../fixtures/eventually.ts'
 import { publishedSlots } from '../fixtures/published.ts'
 import { NAMESPACE } from './cluster.ts'
+import { NTP_SERVER } from './timeserver.ts'
 import { condition, inE2e, kubectl, pod, queue } from './scene.ts'
 
-const { chronyd, redis: redisImage } = inject('images')
-/** Of the one that may do what pods of the restricted standard may not. */
-const CLOCK_NAMESPACE = 'e2e-clock'
-/** A chronyd that serves its own clock, which is the machine's. */
-const NTP_SERVER = `ntp.${CLOCK_NAMESPACE}.svc.cluster.local`
+const { redis: redisImage } = inject('images')
 let forward: PortForward
 let redis: Redis
 let examples: PortForward
 let app: TaskApp
 
 beforeAll(async () => {
-  await kubectl.apply(JSON.stringify({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: CLOCK_NAMESPACE } }))
-  await kubectl.apply(JSON.stringify({ apiVersion: 'v1', kind: 'List', items: timeServer() }))
-  await upgradeOperator(true)
   await kubectl.apply(JSON.stringify({ apiVersion: 'v1', kind: 'List', items: await brokerWithSettableClock() }))
   await kubectl.wait(60, 'rollout', 'status', 'deployment/skewed-redis', ...inE2e)
   await kubectl.apply(JSON.stringify(taskQueue()))
@@ -45,71 +38,7 @@ afterAll(async () => {
   forward.close()
   await kubectl.attempt('delete', 'taskqueue', 'clocks', ...inE2e, '--ignore-not-found', '--timeout=50s')
   await kubectl.attempt('delete', 'deployment,service,configmap', '-l', 'app=skewed-redis', ...inE2e, '--wait=false')
-  await upgradeOperator(false)
-  await kubectl.attempt('delete', 'namespace', CLOCK_NAMESPACE, '--wait=false')
 })
-
-/** With a chronyd on the node that never touches its clock (-x), or without. */
-async function upgradeOperator(discipline: boolean): Promise<void> {
-  const [repository, tag] = split(chronyd.reference)
-  const values = {
-    policy: { allowDiscipline: discipline },
-    discipline: {
-      namespace: CLOCK_NAMESPACE,
-      image: { repository, tag },
-      servers: [NTP_SERVER],
-      extraArgs: ['-x'],
-    },
-  }
-  const chart = `${import.meta.dirname}/../../charts/taskqueue-operator`
-  const where = ['--namespace', OPERATOR_NAMESPACE, '--reuse-values', '--wait', '--timeout', '120s']
-  await kubectl.helm(
-    'upgrade',
-    RELEASE,
-    chart,
-    ...where,
-    '--set-json',
-    Object.entries(values)
-      .map(([name, value]) => `${name}=${JSON.stringify(value)}`)
-      .join(','),
-  )
-}
-
-function split(reference: string): [string, string] {
-  const colon = reference.lastIndexOf(':')
-  return [reference.slice(0, colon), reference.slice(colon + 1)]
-}
-
-function timeServer(): object[] {
-  const labels = { app: 'ntp' }
-  const metadata = { name: 'ntp', namespace: CLOCK_NAMESPACE, labels }
-  const config = 'local stratum 2\nallow all\ncmdport 0\npidfile /run/chrony/chronyd.pid\n'
-  const container = {
-    name: 'chronyd',
-    image: chronyd.reference,
-    imagePullPolicy: 'IfNotPresent',
-    args: ['-x', '-f', '/etc/taskqueue/chrony.conf'],
-    volumeMounts: [
-      { name: 'config', mountPath: '/etc/taskqueue' },
-      { name: 'run', mountPath: '/run/chrony' },
-    ],
-  }
-  const volumes = [
-    { name: 'config', configMap: { name: 'ntp' } },
-    { name: 'run', emptyDir: {} },
-  ]
-  const template = { metadata: { labels }, spec: { containers: [container], volumes } }
-  return [
-    { apiVersion: 'v1', kind: 'ConfigMap', metadata, data: { 'chrony.conf': config } },
-    {
-      apiVersion: 'v1',
-      kind: 'Service',
-      metadata,
-      spec: { selector: labels, ports: [{ port: 123, protocol: 'UDP' }] },
-    },
-    { apiVersion: 'apps/v1', kind: 'Deployment', metadata, spec: { selector: { matchLabels: labels }, template } },
-  ]
-}
 
 /** A Redis that asks a library for the time, which adds what a file says. */
 async function brokerWithSettableClock(): Promise<object[]> {
@@ -261,10 +190,10 @@ describe.concurrent('clocks', () => {
     const { name } = before.metadata
     const ended = restartsOf(before, 'companion')
     const reports = await Promise.all(
-      Array.from({ length: 60 }, (_, i) => app.send('reports.build', [`c-${i}`, 2], { queue: 'celery' })),
+      Array.from({ length: 40 }, (_, i) => app.send('reports.build', [`c-${i}`, 2], { queue: 'celery' })),
     )
-    // Kubernetes lets it wait 10 s, 20 s and 40 s before it comes back.
-    for (let i = 1; i <= 4; i++) {
+    // Kubernetes lets it wait 10 s and then 20 s before it comes back.
+    for (let i = 1; i <= 3; i++) {
       await kubectl.attempt(
         'exec',
         name,

@@ -4,9 +4,10 @@
 import type { ProvidedContext } from 'vitest'
 import type { TestProject } from 'vitest/node'
 import { diagnose } from '../../deploy/demo/diagnosis.ts'
-import { example, installOperator, OPERATOR_NAMESPACE, waitReady } from '../../deploy/demo/install.ts'
+import { example, installOperator, OPERATOR_NAMESPACE, RELEASE, waitReady } from '../../deploy/demo/install.ts'
 import { Kubectl } from '../../deploy/demo/kubectl.ts'
 import { deliverImages, projectImages, type ProjectImages } from '../../deploy/images.ts'
+import { CLOCK_NAMESPACE, disciplineValues, timeServer } from './timeserver.ts'
 import { clusterEnvironment, openCluster, type Cluster } from '../../deploy/local/cluster.ts'
 import { describeFailure, Stages } from '../../deploy/local/stage.ts'
 
@@ -28,7 +29,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   let kubectl: Kubectl | undefined
   const leave = async (): Promise<void> => {
     if (!wasUp) await cluster.down()
-    else if (kubectl) await stages.run(`remove namespace ${NAMESPACE}`, () => removeNamespace(kubectl as Kubectl))
+    else if (kubectl) await stages.run(`remove namespace ${NAMESPACE}`, () => clean(kubectl as Kubectl))
   }
   try {
     await cluster.up()
@@ -52,9 +53,10 @@ async function prepare(
   stages: Stages,
 ): Promise<void> {
   const images = await deliverImages(await projectImages(stages), cluster, stages)
-  await stages.run(`operator by helm into ${OPERATOR_NAMESPACE}`, () =>
-    installOperator(kubectl, images.operator.reference),
-  )
+  await stages.run(`operator by helm into ${OPERATOR_NAMESPACE}`, async () => {
+    await kubectl.apply(JSON.stringify({ apiVersion: 'v1', kind: 'List', items: timeServer(images.chronyd) }))
+    await installOperator(kubectl, images.operator.reference, disciplineValues(images.chronyd))
+  })
   await stages.run(`examples in namespace ${NAMESPACE}`, async () => {
     await removeNamespace(kubectl)
     for (const name of ['redis', 'orders', 'reports'] as const) await kubectl.apply(inNamespace(example(name, images)))
@@ -69,6 +71,16 @@ async function prepare(
 async function isUp(cluster: Cluster): Promise<boolean> {
   const components = await cluster.status().catch(() => [])
   return components.length > 0 && components.every(({ healthy }) => healthy)
+}
+
+/** Of a cluster that stays up: without what this tier alone has need of. */
+async function clean(kubectl: Kubectl): Promise<void> {
+  await removeNamespace(kubectl)
+  const [image] = (
+    await kubectl.run('get', 'deployment', RELEASE, '-n', OPERATOR_NAMESPACE, '-o', 'jsonpath={..image}')
+  ).split(' ')
+  if (image) await installOperator(kubectl, image)
+  await kubectl.wait(180, 'delete', 'namespace', CLOCK_NAMESPACE, '--ignore-not-found')
 }
 
 /** TaskQueues first, while their broker still answers: a Celery worker whose broker is gone takes its whole grace period to end. */
