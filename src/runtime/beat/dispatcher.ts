@@ -46,6 +46,8 @@ interface Step {
 
 /** Schedules followed at once: they share one connection. */
 const AT_ONCE = 100
+/** The first of a turn are begun for so long although the turn should end: planning them may take a slow machine longer than a lease. */
+const FIRST_MS = 1000
 /** The longest that planning keeps the process from anything else. */
 const BREATHE_MS = 20
 /** A schedule that could not be fired is tried again after this. */
@@ -122,11 +124,14 @@ export class Dispatcher {
    */
   async fire(paused: ReadonlySet<string>, enough: () => boolean): Promise<void> {
     let lost: BrokerError | undefined
+    const { clock } = this.#deps
+    const began = clock.monotonic()
     // The first are begun in any case: however slow the broker is, each turn gets somewhere.
-    for (let first = true; this.#known && lost === undefined && (first || !enough()); first = false) {
+    const go = (first: boolean): boolean => (first && clock.monotonic() - began < FIRST_MS) || !enough()
+    for (let first = true; this.#known && lost === undefined && go(first); first = false) {
       const now = this.#deps.brokerClock.now()
       const following: Promise<void>[] = []
-      while (following.length < AT_ONCE && (first || !enough())) {
+      while (following.length < AT_ONCE && go(first)) {
         const name = this.#due.take(now)
         if (name === undefined) break
         const one = this.#follow(name, now, paused.has(name), enough)

@@ -240,4 +240,16 @@ describe('a beat', () => {
     clearImmediate(others)
     expect(turned).toBeGreaterThan(50)
   })
+
+  it('leaves the rest for another turn when planning takes a slow machine so long that the lease would end', async () => {
+    const names = Array.from({ length: 90 }, (_, i) => `s${i}`)
+    const { clock, turn, broker } = await scene((_advance, make) => make(), names, 300)
+    const began = clock.monotonic()
+    await turn(() => true)
+    // A second, and the plans that were begun in it: each step makes some messages.
+    expect(clock.monotonic() - began).toBeLessThan(2_500)
+    const stood = [...broker.values()].filter(({ slot }) => slot === START - 100_000).length
+    expect(stood).toBeGreaterThan(80)
+    expect(stood).toBeLessThan(90)
+  })
 })
