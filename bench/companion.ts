@@ -1,12 +1,15 @@
-// What the companion costs: `node bench/companion.ts [--seconds 60]`. The built one with the flags of its container, on a real Redis, three
-// real chronyd as NTP servers and one as the node's. Its anonymous memory, its CPU and its start, beside their targets. It asserts nothing.
+// What the companion costs: `node bench/companion.ts [--seconds 60] [--celery]`. The built one with the flags of its container, on a real
+// Redis, three real chronyd as NTP servers and one as the node's, and with --celery beside a real worker whose probes it answers as often
+// as the kubelet asks. Its anonymous memory, its CPU and its start, beside their targets. It asserts nothing.
 
 import { spawn } from 'node:child_process'
+import { hostname } from 'node:os'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { tied } from '../deploy/local/command.ts'
+import { Celery, celeryBin } from '../test/conformance/support/celery.ts'
 import { startChronyd, type Chronyd } from '../test/fixtures/chronyd.ts'
 import { freePort, startRedis } from '../test/fixtures/redis-server.ts'
 import { until } from '../test/fixtures/until.ts'
@@ -17,7 +20,9 @@ const FLAGS = ['--max-old-space-size=16', '--max-semi-space-size=1', '--single-t
 /** The kernel's clock ticks in a second of /proc/<pid>/stat. */
 const TICKS = 100
 
-const { values } = parseArgs({ options: { seconds: { type: 'string', default: '60' } } })
+const { values } = parseArgs({
+  options: { seconds: { type: 'string', default: '60' }, celery: { type: 'boolean', default: false } },
+})
 const seconds = Number(values.seconds)
 if (!(seconds > 0)) throw new Error(`--seconds is "${values.seconds}": give a number above 0.`)
 if (!existsSync(MAIN)) throw new Error('The companion is not built: npm run build.')
@@ -26,9 +31,12 @@ const redis = await startRedis()
 const servers: Chronyd[] = []
 for (const stratum of [2, 3, 4]) servers.push(await startChronyd({ localStratum: stratum }))
 const node = await startChronyd({ follows: servers.map(({ port }) => port) })
+const celery = values.celery ? new Celery(await celeryBin('5.7'), redis.url) : undefined
 try {
+  await celery?.worker('bench', '--pool', 'prefork', '--concurrency', '2')
   await measure()
 } finally {
+  await celery?.close()
   for (const each of [...servers, node, redis]) await each.close()
 }
 
@@ -46,11 +54,15 @@ async function measure(): Promise<void> {
       TASKQUEUE_COMPANION_CLOCK: 'Discipline',
       TASKQUEUE_COMPANION_SERVERS: servers.map((server) => `127.0.0.1:${server.port}`).join(','),
       TASKQUEUE_COMPANION_NODE_IP: `127.0.0.1:${node.commandPort}`,
+      TASKQUEUE_COMPANION_PING: celery ? 'Celery' : 'Off',
+      TASKQUEUE_COMPANION_NODE: `py-bench@${hostname()}`,
     },
     stdio: ['ignore', 'ignore', 'inherit'],
   })
   const gone = new Promise((resolve) => companion.once('exit', resolve))
   const pid = companion.pid ?? Number.NaN
+  // Readiness and liveness, every ten seconds each.
+  const probes = celery && setInterval(() => void fetch(`http://127.0.0.1:${port}/ping`).catch(() => undefined), 5_000)
   try {
     await until('it has measured broker and NTP', async () => known(port))
     const startSeconds = (performance.now() - began) / 1000
@@ -67,6 +79,7 @@ async function measure(): Promise<void> {
     print(`CPU over ${seconds} s`, `${(share * 100).toFixed(2)} % of a core`, '0.5 %', share <= 0.005)
     print('start to first measurement', `${startSeconds.toFixed(2)} s`, '3 s', startSeconds <= 3)
   } finally {
+    clearInterval(probes)
     companion.kill('SIGKILL')
     await gone
   }
