@@ -61,7 +61,8 @@ function problemOf(skew: Skew, limit: number, said: string): Said | undefined {
       reason: 'PodClockSkewed',
       message: `Pod ${ntp.pod} is ${way(ntp)} NTP (${ntp.source}); ${said}. Correct the time on ${nodeOf(ntp)}.`,
     })
-  if (found.length === 0 && beyond(broker)) found.push(againstBroker(skew, broker, said))
+  if (found.length === 0 && beyond(broker))
+    found.push(wrongBroker(broker, limit, said) ?? againstBroker(skew, broker, said))
   if (found.length === 0 && beyond(beat))
     found.push({
       reason: 'BeatClockSkewed',
@@ -69,6 +70,20 @@ function problemOf(skew: Skew, limit: number, said: string): Said | undefined {
     })
   const [first] = found
   return first && { reason: first.reason, message: found.map(({ message }) => message).join(' ') }
+}
+
+/** A pod whose clock is right by NTP and that is far from the broker: others may not have seen it yet. */
+function wrongBroker(
+  { pod, seconds, ntp }: NonNullable<Skew['broker']>,
+  limit: number,
+  said: string,
+): Said | undefined {
+  if (!ntp || Math.abs(ntp.seconds) > limit || Math.abs(ntp.seconds - seconds) <= limit) return undefined
+  const off = way({ seconds: ntp.seconds - seconds })
+  return {
+    reason: 'BrokerClockSkewed',
+    message: `The broker's clock is ${off} NTP (${ntp.source}), as pod ${pod} measured; ${said}. Correct the time on the broker's host.`,
+  }
 }
 
 /** Without NTP only a majority tells who is wrong. */

@@ -14,13 +14,19 @@ export interface Offset {
   readonly node?: string
 }
 
+/** A clock minus NTP, and the server that said so. */
+export interface NtpOffset {
+  readonly seconds: number
+  readonly source: string
+}
+
 export interface Skew {
-  /** The pod that is farthest from the broker. */
-  readonly broker?: Offset
+  /** The pod that is farthest from the broker, and what its companion knows of NTP. */
+  readonly broker?: Offset & { readonly ntp?: NtpOffset }
   /** The pod that is farthest from NTP, and the server that it asked. */
   readonly ntp?: Offset & { readonly source: string }
   /** The broker minus NTP, by what most pods say. */
-  readonly brokerAgainstNtp?: { readonly seconds: number; readonly source: string; readonly pods: number }
+  readonly brokerAgainstNtp?: NtpOffset & { readonly pods: number }
   /** The worker that is farthest from beat: the worker's clock minus beat's. */
   readonly beat?: Offset
   /** True when every measured pod says nearly the same of the broker, beyond its own noise: then it is the broker's clock that is off. */
@@ -42,7 +48,7 @@ interface PodClock {
   readonly node?: string
   readonly beat: boolean
   readonly broker: number | undefined
-  readonly ntp: { readonly seconds: number; readonly source: string } | undefined
+  readonly ntp: NtpOffset | undefined
 }
 
 export function skewOf(broker: BrokerObservation | undefined, pods: readonly LivePod[]): Skew {
@@ -53,7 +59,12 @@ export function skewOf(broker: BrokerObservation | undefined, pods: readonly Liv
   })
   const beats = new Set(entries.filter(({ entry }) => entry.kind === 'beat').map(({ entry }) => entry.podUid))
   const clocks = entries.map(({ entry, pod }) => clockOf(entry, pod, beats.has(entry.podUid)))
-  const fromBroker = clocks.flatMap((clock) => offset(clock, clock.broker))
+  // Two containers of a pod share its clock, and only one of them asks NTP: the other may have seen the broker later.
+  const ntpOfPod = new Map(clocks.flatMap(({ pod, ntp }) => (ntp ? [[pod, ntp] as const] : [])))
+  const fromBroker = clocks.flatMap((clock) => {
+    const ntp = ntpOfPod.get(clock.pod)
+    return offset(clock, clock.broker).map((each) => ({ ...each, ...(ntp ? { ntp } : {}) }))
+  })
   const fromNtp = clocks.flatMap(({ ntp, ...clock }) =>
     ntp ? offset(clock, ntp.seconds).map((each) => ({ ...each, source: ntp.source })) : [],
   )

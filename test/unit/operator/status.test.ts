@@ -458,6 +458,12 @@ describe('ClockSynchronized', () => {
       "The broker's clock is 90s behind NTP (ntp.example), as pods measured",
     ],
     [
+      'the broker ahead, which only one container has seen yet',
+      [told('a', 0, 0), told('a', -90, undefined, { kind: 'worker' }), told('b', 0, 0)],
+      'BrokerClockSkewed',
+      "The broker's clock is 90s ahead of NTP (ntp.example), as pod a measured; the limit is 60s.",
+    ],
+    [
       'one pod ahead of NTP',
       [told('a', 0, 0), told('b', 75, 75)],
       'PodClockSkewed',
