@@ -7,13 +7,13 @@ import type { Publication } from '../broker/transport.ts'
 import type { Clock } from '../clock.ts'
 import { BrokerError, TaskQueueError, asError } from '../errors.ts'
 import type { Logger } from '../log.ts'
-import { uuid5 } from '../protocol/uuid.ts'
 import type { Schedule } from '../triggers/schedule.ts'
 import type { Cursors } from './cursors.ts'
 import { DueOrder } from './due-order.ts'
 import type { Leadership } from './leadership.ts'
 import { planSchedule, type Move } from './plan.ts'
 import type { SlotLog } from './slot-log.ts'
+import { slotTaskId } from './overdue.ts'
 
 /** Makes the message of a slot: the app's routing, limits and environment apply. */
 export type PrepareSlot = (schedule: Schedule, slot: number, id: string) => Publication
@@ -246,7 +246,7 @@ export class Dispatcher {
   }
 
   #stepOf(schedule: Schedule, from: number | null, { to, run, missed, missedSlots }: Move): Step {
-    const id = uuid5(`taskqueue:${this.#deps.name}/${schedule.name}/${to}`)
+    const id = slotTaskId(this.#deps.name, schedule.name, to)
     const publications: Publication[] = []
     let refusal: Error | undefined
     if (run) {

@@ -1,10 +1,9 @@
 // `taskqueue inspect`: asks workers over Celery's remote control, Node's and Python's alike.
 import type { Command } from 'commander'
 import { TaskApp } from '../app.ts'
+import { askWorkers } from '../control/ask-workers.ts'
 import { TaskQueueError } from '../errors.ts'
-import { CONTROL_EXCHANGE, REPLY_EXCHANGE, decodeReply, encodeControl } from '../protocol/control.ts'
 import { isJsonObject } from '../protocol/envelope.ts'
-import { uuid4 } from '../protocol/uuid.ts'
 import { addFlags, parseNumber, settingsFrom } from './options.ts'
 import { printJson, printLine } from './output.ts'
 
@@ -36,24 +35,12 @@ async function ask(method: string, flags: Record<string, unknown>): Promise<void
   const destination = typeof flags['destination'] === 'string' ? flags['destination'].split(',') : undefined
   const timeoutMs = parseNumber('--timeout', String(flags['timeout'])) * 1000
   const app = new TaskApp({ name: 'taskqueue' })
-  const routingKey = uuid4()
-  let replies: string[]
+  let answers: Record<string, unknown>
   try {
-    const request = encodeControl(
-      method,
-      {},
-      { destination, routingKey, expires: Date.now() / 1000 + timeoutMs / 1000 },
-    )
-    replies = await app.transport.request(CONTROL_EXCHANGE, request, {
-      exchange: REPLY_EXCHANGE,
-      routingKey,
-      timeoutMs,
-      limit: destination?.length,
-    })
+    answers = await askWorkers(app.transport, method, { destination, timeoutMs })
   } finally {
     await app.close()
   }
-  const answers = Object.fromEntries(replies.flatMap((reply) => Object.entries(decodeReply(reply) ?? {})))
   if (Object.keys(answers).length === 0) {
     throw new TaskQueueError(
       'NoWorkerAnswered',

@@ -5,6 +5,7 @@ import { VERSION } from '../version.ts'
 import { addBeatCommand } from './beat.ts'
 import { addDeadCommand } from './dead.ts'
 import { addInspectCommand } from './inspect.ts'
+import { addPatrolCommand } from './patrol.ts'
 import { addScheduleCommand } from './schedule.ts'
 import { addSendCommand } from './send.ts'
 import { addWorkerCommand } from './worker.ts'
@@ -23,6 +24,7 @@ export function createProgram(): Command {
   addInspectCommand(program)
   addDeadCommand(program)
   addScheduleCommand(program)
+  addPatrolCommand(program)
   return program
 }
 

@@ -1,5 +1,6 @@
 // What `taskqueue schedule` does.
 import type { TaskApp } from '../app.ts'
+import { lastSlotOf, overdueSeconds } from '../beat/overdue.ts'
 import { SchedulesSource } from '../beat/schedules-source.ts'
 import type { Cursor } from '../broker/store.ts'
 import { RedisStore } from '../broker/redis/store.ts'
@@ -115,20 +116,6 @@ function inWords(fingerprint: string): string {
   return text
 }
 
-/** The last slot of the trigger that the schedule has now. */
-function lastSlotOf(schedule: Schedule | undefined, cursor: Cursor | undefined): number | undefined {
-  return cursor?.fingerprint === schedule?.trigger.fingerprint ? cursor?.slot : undefined
-}
-
-/** How long the next slot has been due without having been fired or missed: nobody's beat runs, or it is stuck. */
-function overdue(schedule: Schedule, cursor: Cursor, now: number): number {
-  const { trigger, jitterMs } = schedule
-  const last = lastSlotOf(schedule, cursor)
-  const slot = last === undefined ? undefined : trigger.next(last)
-  const late = slot === undefined ? 0 : Math.floor((now - slot - jitterMs(slot)) / 1000)
-  return Math.max(0, late)
-}
-
 /** Seconds from when its last slot was due to when it was sent; null when that slot was not sent. */
 function lastLateness({ jitterMs }: Schedule, { slot, firedAt }: Cursor): number | null {
   return firedAt === null || firedAt < slot ? null : Math.max(0, firedAt - slot - jitterMs(slot)) / 1000
@@ -152,7 +139,7 @@ async function readRows(source: SchedulesSource, store: RedisStore, beat: string
       missed: cursor?.missed ?? 0,
       missedSlots: (missed.get(name) ?? []).map((slot) => new Date(slot).toISOString()),
       lastLatenessSeconds: schedule && cursor ? lastLateness(schedule, cursor) : null,
-      overdueSeconds: schedule && cursor && !paused.has(name) ? overdue(schedule, cursor, time.brokerMs) : 0,
+      overdueSeconds: schedule && cursor && !paused.has(name) ? overdueSeconds(schedule, cursor, time.brokerMs) : 0,
       paused: paused.has(name),
     }
   })

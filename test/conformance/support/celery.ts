@@ -63,7 +63,7 @@ export class Celery {
   readonly env: NodeJS.ProcessEnv
   readonly #workers: CeleryWorker[] = []
 
-  /** @param env further variables of proj.py: KEY_PREFIX, REMOTE_CONTROL, VISIBILITY_TIMEOUT */
+  /** @param env further variables of proj.py: KEY_PREFIX, REMOTE_CONTROL, TIME_LIMIT, VISIBILITY_TIMEOUT */
   constructor(bin: string, brokerUrl: string, env: Readonly<Record<string, string>> = {}) {
     this.#bin = bin
     this.env = { ...process.env, PYTHONPATH: MODULES, PYTHONDONTWRITEBYTECODE: '1', BROKER_URL: brokerUrl, ...env }

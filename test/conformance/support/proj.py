@@ -12,6 +12,8 @@ if 'VISIBILITY_TIMEOUT' in os.environ:
     options.update(unacked_restore_interval=1, unacked_restore_throttle=1)
 if os.environ.get('REMOTE_CONTROL') == 'off':
     app.conf.worker_enable_remote_control = False
+if 'TIME_LIMIT' in os.environ:
+    app.conf.task_time_limit = float(os.environ['TIME_LIMIT'])
 prefix = os.environ.get('KEY_PREFIX')
 if prefix:
     options['global_keyprefix'] = prefix

@@ -24,6 +24,7 @@ export const SCRIPT_NAMES = [
   'renew-runs',
   'take-lost-runs',
   'depth',
+  'unacked',
   'write-presence',
 ] as const
 

@@ -1,5 +1,5 @@
 // Redis as a Store: presence, leases, cursors, results, dead letters.
-import { priorityStep } from '../../protocol/queue-key.ts'
+import { PRIORITY_STEPS, priorityStep } from '../../protocol/queue-key.ts'
 import type {
   AdvanceOutcome,
   AgedBeatClock,
@@ -16,12 +16,14 @@ import type {
   Store,
   StoredDeadLetter,
 } from '../store.ts'
+import type { BrokerSafety, UnackedState } from '../safety.ts'
 import type { ChordCount, DeadLetter, Depth, Publication, ResultWrite } from '../transport.ts'
 import { RedisConnection, type ConnectionTimeouts } from './connection.ts'
 import { readDepth } from './depth.ts'
 import { redisKeys, type Keys } from './keys.ts'
 import { measureTime } from './measure-time.ts'
 import { isBeatClock, isPresence, parseObject } from './records.ts'
+import { readSafety, readUnacked, waitingAmong } from './safety.ts'
 import { runScript, type ScriptCall } from './scripts.ts'
 import { RedisSubscriber } from './subscriber.ts'
 import { effectivePrefix } from './connection-options.ts'
@@ -72,6 +74,26 @@ export class RedisStore implements Store {
   /** See Transport.depth; here so that a reader needs one connection only. */
   async depth(queues: readonly string[]): Promise<Depth> {
     return this.#run((redis) => readDepth(redis, this.#keys, queues))
+  }
+
+  /** Whether the broker keeps what it is given, as far as it may be asked. */
+  async readSafety(): Promise<BrokerSafety> {
+    return this.#run(readSafety)
+  }
+
+  async readUnacked(): Promise<UnackedState> {
+    return this.#run((redis) => readUnacked(redis, this.#keys))
+  }
+
+  /** Queues that workers of this runtime have used. */
+  async readQueues(): Promise<string[]> {
+    return this.#run((redis) => redis.smembers(this.#keys.queues))
+  }
+
+  /** Which of these ids belong to one of the `most` oldest messages of each priority. */
+  async waitingAmong(queue: string, ids: readonly string[], most: number): Promise<Set<string>> {
+    const lists = PRIORITY_STEPS.map((step) => this.#keys.list(queue, step))
+    return this.#run((redis) => waitingAmong(redis, lists, ids, most))
   }
 
   async writePresence(key: string, presence: Presence, ttlSeconds: number): Promise<void> {
