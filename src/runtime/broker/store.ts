@@ -80,6 +80,13 @@ export interface StoredDeadLetter extends DeadLetter {
   readonly message: string
 }
 
+/** How many dead letters there are. */
+export interface DeadLetterSummary {
+  readonly count: number
+  /** When the newest of them died: milliseconds since the epoch, to the second, by the broker's clock; null when there is none. */
+  readonly newestAt: number | null
+}
+
 /** A measurement of the broker's clock. */
 export interface BrokerTime {
   /** The broker's clock in milliseconds since the epoch. */
@@ -170,6 +177,7 @@ export interface Store {
   saveRevoked(ids: readonly string[], ttlMs: number, most: number): Promise<void>
   readRevoked(): Promise<string[]>
   countDeadLetters(): Promise<number>
+  deadLetters(): Promise<DeadLetterSummary>
   /** The newest first. */
   listDeadLetters(limit: number): Promise<DeadLetter[]>
   readDeadLetter(id: string): Promise<StoredDeadLetter | undefined>

@@ -263,6 +263,17 @@ describe("a message that can't be understood", () => {
     expect(worker.lines().filter(({ event }) => event === 'message-rejected')).toHaveLength(cases.length)
   })
 
+  it('is counted, with the time of the newest, for who watches', async () => {
+    expect(await app.store.deadLetters()).toEqual({ count: 0, newestAt: null })
+    await redis.client.lpush('celery', 'garbage')
+    const { count, newestAt } = await until('it is counted', async () => {
+      const found = await app.store.deadLetters()
+      return found.count > 0 ? found : undefined
+    })
+    expect(count).toBe(1)
+    expect(Math.abs((newestAt ?? 0) - Date.now())).toBeLessThan(10_000)
+  })
+
   it('is refused by "dead retry", which says why', async () => {
     await redis.client.lpush('celery', 'garbage')
     await until('it is dead', async () => (await app.store.countDeadLetters()) === 1)

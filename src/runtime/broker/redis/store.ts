@@ -10,6 +10,7 @@ import type {
   ChordState,
   Cursor,
   CursorAdvance,
+  DeadLetterSummary,
   Lease,
   LeaseFence,
   Presence,
@@ -270,6 +271,19 @@ export class RedisStore implements Store {
 
   async countDeadLetters(): Promise<number> {
     return this.#run((redis) => redis.zcard(this.#keys.deadIndex))
+  }
+
+  async deadLetters(): Promise<DeadLetterSummary> {
+    const { deadIndex } = this.#keys
+    const replies = await this.#run((redis) =>
+      redis.multi().zcard(deadIndex).zrevrange(deadIndex, 0, 0, 'WITHSCORES').exec(),
+    )
+    const [count, newest] = (replies ?? []).map(([error, reply]) => {
+      if (error) throw error
+      return reply
+    })
+    const second: unknown = Array.isArray(newest) ? newest[1] : undefined
+    return { count: Number(count), newestAt: second === undefined ? null : Number(second) * 1000 }
   }
 
   async listDeadLetters(limit: number): Promise<DeadLetter[]> {
