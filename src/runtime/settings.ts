@@ -43,6 +43,10 @@ export interface Settings {
   readonly maxPayloadBytes: number
   /** TASKQUEUE_MAX_LOST_DELIVERIES: after so many workers lost with it a message goes to the dead letters. */
   readonly maxLostDeliveries: number
+  /** TASKQUEUE_DEAD_MAX: so many dead letters are kept; beyond that the oldest are forgotten. */
+  readonly deadMax: number
+  /** TASKQUEUE_DEAD_MAX_AGE_SECONDS: a dead letter older than this is forgotten. */
+  readonly deadMaxAgeSeconds: number
   /** TASKQUEUE_POOL: `async` runs tasks in the worker's event loop, `threads` each in a thread, for work that needs a core of its own. */
   readonly pool: Pool
   /** TASKQUEUE_RESULT_EXTENDED: results tell name, arguments, worker, queue and retries as well; Celery's `result_extended`. */
@@ -107,6 +111,8 @@ const NUMBERS = {
   retryBackoffMaxSeconds: range('TASKQUEUE_RETRY_BACKOFF_MAX_SECONDS', 3600, 0, 864_000, false),
   maxPayloadBytes: range('TASKQUEUE_MAX_PAYLOAD_BYTES', 65_536, 1, 16 * 1024 * 1024),
   maxSkewSeconds: range('TASKQUEUE_MAX_SKEW_SECONDS', 60, 0.001, 86_400, false),
+  deadMax: range('TASKQUEUE_DEAD_MAX', 10_000, 1, 1_000_000),
+  deadMaxAgeSeconds: range('TASKQUEUE_DEAD_MAX_AGE_SECONDS', 2_592_000, 1, 315_360_000),
   maxLostDeliveries: range('TASKQUEUE_MAX_LOST_DELIVERIES', 10, 1, 1_000_000),
 } as const satisfies Partial<Record<keyof Settings, Range>>
 

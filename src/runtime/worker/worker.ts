@@ -89,6 +89,8 @@ export class TaskWorker implements HealthSource {
   #connectedSince: number | undefined
   #queues: readonly string[]
   #concurrency: number
+  /** As the broker counted them last, some seconds ago. */
+  #deadLetters = 0
 
   constructor(options: WorkerOptions) {
     const { app, clock = systemClock, random = Math.random } = options
@@ -111,6 +113,11 @@ export class TaskWorker implements HealthSource {
       clock,
       random,
       onTrouble: (message) => this.#log.warn({ event: 'broker-trouble' }, message),
+      dead: {
+        most: settings.deadMax,
+        seconds: settings.deadMaxAgeSeconds,
+        onCount: (count, forgotten) => this.#countDead(count, forgotten),
+      },
     })
     const { keyPrefix } = settings
     this.#results = new RedisStore({ url: settings.resultUrl, keyPrefix })
@@ -120,6 +127,7 @@ export class TaskWorker implements HealthSource {
     const metrics = createTaskMetrics(this.metrics, {
       running: () => this.runner.running.size,
       slots: () => this.#concurrency,
+      deadLetters: () => this.#deadLetters,
       brokerConnected: () => this.#transport.state().connected,
     })
     this.runner = new TaskRunner({
@@ -378,6 +386,16 @@ export class TaskWorker implements HealthSource {
     } catch (error) {
       this.#log.warn({ event: 'broker-trouble', error }, 'the revoked tasks could not be read')
     }
+  }
+
+  #countDead(count: number, forgotten: number): void {
+    this.#deadLetters = count
+    if (forgotten === 0) return
+    const { deadMax, deadMaxAgeSeconds } = this.options.app.settings
+    this.#log.warn(
+      { event: 'dead-letters-forgotten', count: forgotten },
+      `${forgotten} dead letters were forgotten: ${deadMax} are kept at most (TASKQUEUE_DEAD_MAX), for ${deadMaxAgeSeconds} s (TASKQUEUE_DEAD_MAX_AGE_SECONDS)`,
+    )
   }
 
   #release(): void {
