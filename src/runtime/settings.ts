@@ -21,6 +21,8 @@ export interface Settings {
   readonly visibilityTimeoutSeconds: number
   /** TASKQUEUE_LOG_LEVEL. */
   readonly logLevel: LogLevel
+  /** TASKQUEUE_LOG_ARGUMENTS: lines about a task tell its arguments, which may be anybody's data; never by default. */
+  readonly logArguments: boolean
   /** TASKQUEUE_HEALTH_PORT; 0 takes a free one. */
   readonly healthPort: number
   /** TASKQUEUE_SHUTDOWN_GRACE_SECONDS: how long running tasks may go on after SIGTERM. */
@@ -143,6 +145,7 @@ export function readSettings(env: Environment): Settings {
     resultExtended: flag(env, 'TASKQUEUE_RESULT_EXTENDED', false),
     trackStarted: flag(env, 'TASKQUEUE_TRACK_STARTED', false),
     eager: flag(env, 'TASKQUEUE_EAGER', false),
+    logArguments: flag(env, 'TASKQUEUE_LOG_ARGUMENTS', false),
     namespace: text(env, 'TASKQUEUE_NAMESPACE'),
     name: text(env, 'TASKQUEUE_NAME'),
     podUid: text(env, 'TASKQUEUE_POD_UID'),
@@ -163,7 +166,7 @@ export function checkSettings(settings: Readonly<Record<keyof Settings, unknown>
     const value = String(settings[setting as keyof typeof CHOICES])
     if (!(values as readonly string[]).includes(value)) throw invalid(setting, value, `one of ${values.join(', ')}`)
   }
-  for (const setting of ['acksLate', 'resultExtended', 'trackStarted', 'eager'] as const) {
+  for (const setting of ['acksLate', 'resultExtended', 'trackStarted', 'eager', 'logArguments'] as const) {
     if (typeof settings[setting] !== 'boolean') throw invalid(setting, String(settings[setting]), 'true or false')
   }
   queueName('defaultQueue', String(settings.defaultQueue))

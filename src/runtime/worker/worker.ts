@@ -19,6 +19,7 @@ import { PresenceWriter } from '../health/presence-writer.ts'
 import { createRegistry, createTaskMetrics } from '../health/task-metrics.ts'
 import type { Health, HealthSource } from '../health/server.ts'
 import type { Logger } from '../log.ts'
+import { placeFields } from '../log-fields.ts'
 import { celeryNames } from '../control/configuration.ts'
 import { VERSION } from '../version.ts'
 import { withBuiltins } from './builtin-tasks.ts'
@@ -110,6 +111,7 @@ export class TaskWorker implements HealthSource {
       url: settings.brokerUrl,
       keyPrefix: settings.keyPrefix,
       visibilityTimeoutSeconds: settings.visibilityTimeoutSeconds,
+      logFields: { service: app.name, component: 'worker', ...placeFields(process.env), worker: this.hostname },
       clock,
       random,
       onTrouble: (message) => this.#log.warn({ event: 'broker-trouble' }, message),
@@ -243,7 +245,7 @@ export class TaskWorker implements HealthSource {
     if (this.#stopping) return
     this.#stopping = true
     this.#log.info(
-      { event: 'worker-stopping', running: this.runner.running.size, grace_seconds: graceSeconds },
+      { event: 'worker-stopping', running: this.runner.running.size, graceSeconds: graceSeconds },
       `stopping: no more tasks are taken, ${this.runner.running.size} may end within ${graceSeconds} s`,
     )
     this.#consumer?.stopTaking()
@@ -265,7 +267,7 @@ export class TaskWorker implements HealthSource {
     await this.#presence.stop()
     await this.#consumer?.close()
     await Promise.all([this.#transport.close(), this.#store.close(), this.#results.close(), this.options.app.close()])
-    this.#log.info({ event: 'worker-stopped', given_back: givenBack }, 'stopped')
+    this.#log.info({ event: 'worker-stopped', givenBack }, 'stopped')
   }
 
   /** The app's own hooks must not keep the worker from ending. */

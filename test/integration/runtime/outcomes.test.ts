@@ -139,7 +139,7 @@ describe('a failing task', () => {
     expect(error.traceback).toContain('fixtures/app.ts')
     expect(begun(ledger)).toHaveLength(3)
 
-    const mine = worker.lines().filter((line) => line['task_id'] === sent.id)
+    const mine = worker.lines().filter((line) => line['taskId'] === sent.id)
     expect(mine.map(({ event, level, attempt }) => ({ event, level, attempt }))).toEqual([
       { event: 'task-retried', level: 'warn', attempt: 1 },
       { event: 'task-retried', level: 'warn', attempt: 2 },
@@ -151,7 +151,7 @@ describe('a failing task', () => {
       reason: 'RetriesSpent',
       error: { type: 'TypeError', message: 'attempt 3 of never' },
     })
-    expect((mine[2]?.['error'] as { stack_trace: string }).stack_trace).toContain('fixtures/app.ts')
+    expect((mine[2]?.['error'] as { stack: string }).stack).toContain('fixtures/app.ts')
 
     const list = await cli('dead', 'list', '--json')
     expect(list.code).toBe(1)

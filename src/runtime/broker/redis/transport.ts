@@ -43,6 +43,8 @@ export interface RedisTransportOptions {
   readonly dead?: DeadLetterKeeping
   readonly clock?: Clock
   readonly random?: () => number
+  /** Fields of the line that the lease thread writes when it ends a process that is stuck. */
+  readonly logFields?: Readonly<Record<string, unknown>>
   /** What went wrong and is being dealt with, for the log. */
   readonly onTrouble?: (message: string) => void
 }
@@ -180,6 +182,7 @@ export class RedisTransport implements Transport {
         unackedIndex: this.#keys.unackedIndex,
         leases: queues.known.map((queue) => this.#keys.leases(queue)),
         leaseSeconds: LEASE_SECONDS,
+        logFields: this.#options.logFields ?? {},
         renewMs: renewEveryMs(this.#options.visibilityTimeoutSeconds ?? 3600),
       },
       this.#connection,
