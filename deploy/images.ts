@@ -194,7 +194,7 @@ async function reportsContext(stages: Stages): Promise<string> {
       writeFileSync(stamp, key)
     })
   }
-  for (const file of ['reports.py', 'timers.py']) cpSync(join(source, file), join(context, file))
+  for (const file of ['reports.py', 'timers.py', 'jsonlog.py']) cpSync(join(source, file), join(context, file))
   return context
 }
 

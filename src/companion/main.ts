@@ -1,5 +1,6 @@
 // The companion's process. It listens first, never ends for what it can report, and ends at once when told to.
 
+import { placeFields, redactSecrets } from '@taskqueue/runtime/log-fields'
 import { Clocks } from './clock/clocks.ts'
 import { CeleryDrain } from './draining.ts'
 import { Pidbox } from './pidbox.ts'
@@ -11,10 +12,12 @@ import { readSettings } from './settings.ts'
 
 const { settings, problems } = readSettings(process.env)
 
+const base = { service: 'companion', component: 'companion', ...placeFields(process.env) }
+
 /** One JSON object a line, with the runtime's field names. A logger's library would cost a tenth of the memory that we may use. */
 function report(level: 'info' | 'warn' | 'error', message: string): void {
   process.stdout.write(
-    `${JSON.stringify({ level, time: new Date().toISOString(), component: 'companion', msg: message })}\n`,
+    `${redactSecrets(JSON.stringify({ level, time: new Date().toISOString(), ...base, msg: message }))}\n`,
   )
 }
 

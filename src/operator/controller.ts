@@ -1,6 +1,6 @@
 // Binds watches, caches, workqueue and reconciler together for as long as we lead. Nothing is decided here.
 
-import type { Logger } from 'pino'
+import type { Logger } from '@taskqueue/runtime/log'
 import type { Clock } from './clock.ts'
 import { labelKeys, managedSelector } from './desired/names.ts'
 import { messageOf } from './errors.ts'
@@ -109,7 +109,7 @@ export class Controller {
       },
       clock,
       settings.identity,
-      (error) => log.warn({ err: error }, 'An Event could not be written'),
+      (error) => log.warn({ error }, 'An Event could not be written'),
     )
     const { image, imagePullPolicy, allowPrivilegedPods, allowDiscipline } = settings
     const inputs = {
@@ -134,7 +134,11 @@ export class Controller {
       },
       (key, error, retryInMs) => {
         metrics.reconciles.inc({ outcome: 'failed' })
-        log.error({ err: error, taskqueue: key, retryInMs }, `Reconcile failed: ${messageOf(error)}`)
+        const [namespace, taskqueue] = key.split('/')
+        log.error(
+          { error, namespace, taskqueue, retryInSeconds: retryInMs / 1000 },
+          `Reconcile failed: ${messageOf(error)}`,
+        )
       },
       clock,
     )
@@ -169,7 +173,7 @@ export class Controller {
       // Nothing is reconciled on half of the truth: the first look at each TaskQueue comes after the last list.
       this.#synced = true
       for (const queue of this.#caches.taskQueues.all()) this.#queue.add(keyOf(queue))
-      this.#log.info({ taskqueues: this.#caches.taskQueues.size }, 'Caches are in sync')
+      this.#log.info({ count: this.#caches.taskQueues.size }, 'Caches are in sync')
     })
     await Promise.all(running)
     this.#inspector.close()

@@ -1,6 +1,6 @@
 // The operator's process: settings, health, leadership, controller, signals. Reads its environment here and nowhere else.
 
-import { pino } from 'pino'
+import { createLog, logLevel } from '@taskqueue/runtime/log'
 import { systemClock } from './clock.ts'
 import { Controller } from './controller.ts'
 import { OperatorError, messageOf } from './errors.ts'
@@ -10,11 +10,9 @@ import { OperatorMetrics } from './metrics.ts'
 import { serve } from './server.ts'
 import { readSettings } from './settings.ts'
 
-const log = pino({
-  level: process.env.TASKQUEUE_LOG_LEVEL ?? 'info',
-  base: { component: 'operator' },
-  timestamp: pino.stdTimeFunctions.isoTime,
-  formatters: { level: (label) => ({ level: label }) },
+const log = createLog({
+  level: logLevel(process.env.TASKQUEUE_LOG_LEVEL),
+  fields: { service: 'operator', component: 'operator' },
 })
 
 async function main(): Promise<number> {
@@ -75,8 +73,7 @@ async function main(): Promise<number> {
 main().then(
   (code) => process.exit(code),
   (error: unknown) => {
-    const code = error instanceof OperatorError ? error.code : undefined
-    log.fatal({ err: error, code }, `The operator can not go on: ${messageOf(error)}`)
+    log.fatal({ error }, `The operator can not go on: ${messageOf(error)}`)
     process.exit(error instanceof OperatorError && error.code === 'SettingInvalid' ? 2 : 1)
   },
 )

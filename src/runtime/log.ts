@@ -1,32 +1,56 @@
 // `@taskqueue/runtime/log`: one JSON object a line on stdout, with the field names of docs/logging.md.
 import { pino, stdTimeFunctions, type DestinationStream, type Logger as PinoLogger } from 'pino'
-import type { LogLevel } from './settings.ts'
+import { placeFields, redactSecrets } from './log-fields.ts'
+import { prettyLine } from './log-pretty.ts'
+import { LOG_LEVELS, type LogLevel } from './settings.ts'
 
 /** A logger; child() adds fields. */
 export type Logger = PinoLogger
+
+/** The level that a variable names; `info` for none, or for a word that is no level: a log must not fail for its level. */
+export function logLevel(text: string | undefined): LogLevel {
+  return LOG_LEVELS.find((level) => level === text) ?? 'info'
+}
 
 /** How a logger is made. */
 export interface LogOptions {
   readonly level?: LogLevel
   /** Fields of every line, such as `service`. */
   readonly fields?: Readonly<Record<string, unknown>>
-  /** Where lines go; stdout by default. */
+  /** The variables that say where this process runs; process.env by default. */
+  readonly env?: Readonly<Record<string, string | undefined>>
+  /** Where lines go, as JSON; stdout by default, in a form for people when that is a terminal. */
   readonly destination?: DestinationStream
 }
 
-/** A JSON logger: `time` is ISO-8601, `level` a word, an error is `error.type`, `error.message`, `error.stack_trace`. */
+/** Fields that are nobody's business, wherever somebody's code puts them on the first or second level of a line. */
+const SECRETS = ['password', 'passwd', 'secret', 'token', 'authorization', 'apiKey'].flatMap((name) => [
+  name,
+  `*.${name}`,
+])
+
+/**
+ * A JSON logger: `time` is ISO-8601, `level` a word, `msg` the text, an error is `error.type`, `error.message`, `error.stack`. Passwords
+ * in URLs and fields named like secrets are written as `***`.
+ */
 export function createLog(options: LogOptions = {}): Logger {
   const settings = {
     level: options.level ?? 'info',
-    base: options.fields ? { ...options.fields } : {},
+    base: { ...options.fields, ...placeFields(options.env ?? process.env) },
     timestamp: stdTimeFunctions.isoTime,
-    messageKey: 'message',
     errorKey: 'error',
     formatters: { level: (label: string) => ({ level: label }) },
     serializers: { error: describeError },
+    redact: { paths: SECRETS, censor: '***' },
+    hooks: { streamWrite: redactSecrets },
   }
+  return pino(settings, options.destination ?? stdout())
+}
+
+function stdout(): DestinationStream {
   // Synchronous writes: the last line before a crash is the one that matters.
-  return pino(settings, options.destination ?? pino.destination({ dest: 1, sync: true }))
+  const out = pino.destination({ dest: 1, sync: true })
+  return process.stdout.isTTY ? { write: (line) => out.write(prettyLine(line)) } : out
 }
 
 function describeError(thrown: unknown): Record<string, unknown> {
@@ -35,7 +59,7 @@ function describeError(thrown: unknown): Record<string, unknown> {
   return {
     type: thrown.name,
     message: thrown.message,
-    stack_trace: traceback(thrown),
+    stack: traceback(thrown),
     ...(typeof code === 'string' ? { code } : {}),
   }
 }

@@ -21,6 +21,8 @@ export interface Settings {
   readonly visibilityTimeoutSeconds: number
   /** TASKQUEUE_LOG_LEVEL. */
   readonly logLevel: LogLevel
+  /** TASKQUEUE_LOG_ARGUMENTS: lines about a task tell its arguments, which may be anybody's data; never by default. */
+  readonly logArguments: boolean
   /** TASKQUEUE_HEALTH_PORT; 0 takes a free one. */
   readonly healthPort: number
   /** TASKQUEUE_SHUTDOWN_GRACE_SECONDS: how long running tasks may go on after SIGTERM. */
@@ -43,6 +45,10 @@ export interface Settings {
   readonly maxPayloadBytes: number
   /** TASKQUEUE_MAX_LOST_DELIVERIES: after so many workers lost with it a message goes to the dead letters. */
   readonly maxLostDeliveries: number
+  /** TASKQUEUE_DEAD_MAX: so many dead letters are kept; beyond that the oldest are forgotten. */
+  readonly deadMax: number
+  /** TASKQUEUE_DEAD_MAX_AGE_SECONDS: a dead letter older than this is forgotten. */
+  readonly deadMaxAgeSeconds: number
   /** TASKQUEUE_POOL: `async` runs tasks in the worker's event loop, `threads` each in a thread, for work that needs a core of its own. */
   readonly pool: Pool
   /** TASKQUEUE_RESULT_EXTENDED: results tell name, arguments, worker, queue and retries as well; Celery's `result_extended`. */
@@ -107,6 +113,8 @@ const NUMBERS = {
   retryBackoffMaxSeconds: range('TASKQUEUE_RETRY_BACKOFF_MAX_SECONDS', 3600, 0, 864_000, false),
   maxPayloadBytes: range('TASKQUEUE_MAX_PAYLOAD_BYTES', 65_536, 1, 16 * 1024 * 1024),
   maxSkewSeconds: range('TASKQUEUE_MAX_SKEW_SECONDS', 60, 0.001, 86_400, false),
+  deadMax: range('TASKQUEUE_DEAD_MAX', 10_000, 1, 1_000_000),
+  deadMaxAgeSeconds: range('TASKQUEUE_DEAD_MAX_AGE_SECONDS', 2_592_000, 1, 315_360_000),
   maxLostDeliveries: range('TASKQUEUE_MAX_LOST_DELIVERIES', 10, 1, 1_000_000),
 } as const satisfies Partial<Record<keyof Settings, Range>>
 
@@ -137,6 +145,7 @@ export function readSettings(env: Environment): Settings {
     resultExtended: flag(env, 'TASKQUEUE_RESULT_EXTENDED', false),
     trackStarted: flag(env, 'TASKQUEUE_TRACK_STARTED', false),
     eager: flag(env, 'TASKQUEUE_EAGER', false),
+    logArguments: flag(env, 'TASKQUEUE_LOG_ARGUMENTS', false),
     namespace: text(env, 'TASKQUEUE_NAMESPACE'),
     name: text(env, 'TASKQUEUE_NAME'),
     podUid: text(env, 'TASKQUEUE_POD_UID'),
@@ -157,7 +166,7 @@ export function checkSettings(settings: Readonly<Record<keyof Settings, unknown>
     const value = String(settings[setting as keyof typeof CHOICES])
     if (!(values as readonly string[]).includes(value)) throw invalid(setting, value, `one of ${values.join(', ')}`)
   }
-  for (const setting of ['acksLate', 'resultExtended', 'trackStarted', 'eager'] as const) {
+  for (const setting of ['acksLate', 'resultExtended', 'trackStarted', 'eager', 'logArguments'] as const) {
     if (typeof settings[setting] !== 'boolean') throw invalid(setting, String(settings[setting]), 'true or false')
   }
   queueName('defaultQueue', String(settings.defaultQueue))

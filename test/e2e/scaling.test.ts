@@ -136,7 +136,7 @@ it('40 tasks of 20 s bring four pods up from none, which go to one while some ru
     .filter((line) => line.startsWith('{'))
     .map(
       (line) =>
-        JSON.parse(line) as { event?: string; time?: string; orderId?: string; given_back?: number; message?: string },
+        JSON.parse(line) as { event?: string; time?: string; orderId?: string; givenBack?: number; msg?: string },
     )
   // A figure and no limit: machines differ. `time` is when a task has ended.
   const ends = lines.filter(({ orderId }) => orderId !== undefined).map(({ time = '' }) => Date.parse(time))
@@ -145,7 +145,7 @@ it('40 tasks of 20 s bring four pods up from none, which go to one while some ru
   const charged = lines.flatMap(({ orderId }) => (orderId === undefined ? [] : [orderId]))
   expect(charged.toSorted()).toEqual(ids.toSorted())
   // Each pod ended by itself, and gave nothing back.
-  expect(lines.filter(({ event }) => event === 'worker-stopped').map(({ given_back: given }) => given)).toEqual([
+  expect(lines.filter(({ event }) => event === 'worker-stopped').map(({ givenBack: given }) => given)).toEqual([
     0, 0, 0, 0,
   ])
   const events = await kubectl.run('get', 'events', ...inE2e, '--field-selector=involvedObject.name=batch')

@@ -8,6 +8,8 @@ import time
 
 from celery import Celery
 
+import jsonlog  # noqa: F401  One JSON object a line; leave it out for logs as Celery has them.
+
 app = Celery("reports")
 app.conf.update(
     task_acks_late=True,

@@ -22,7 +22,7 @@ STATE = os.environ.get("TIMERS_STATE", "/var/lib/taskqueue")
 
 
 def say(level, event, **fields):
-    line = {"level": level, "time": datetime.now(timezone.utc).isoformat(), "component": "timers", "event": event}
+    line = {"level": level, "time": datetime.now(timezone.utc).isoformat(), "service": "reports", "component": "timers", "event": event}
     print(json.dumps({**line, **fields}), flush=True)
 
 
@@ -46,10 +46,10 @@ def patrol():
 
 def tell(event):
     if event.code == EVENT_JOB_MISSED:
-        say("warn", "job-missed", job=event.job_id, scheduled_for=event.scheduled_run_time.isoformat())
+        say("warn", "job-missed", job=event.job_id, scheduledFor=event.scheduled_run_time.isoformat())
         return
     error = "".join(traceback.format_exception(event.exception))
-    say("error", "job-error", job=event.job_id, scheduled_for=event.scheduled_run_time.isoformat(), error=error)
+    say("error", "job-error", job=event.job_id, scheduledFor=event.scheduled_run_time.isoformat(), error=error)
 
 
 scheduler = BackgroundScheduler(

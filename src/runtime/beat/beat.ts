@@ -245,7 +245,7 @@ export class Beat implements HealthSource {
     const { clockLimit, log } = this.#options
     const before = this.#skewProblem
     this.#skewProblem = skewProblem(this.brokerClock.offset, clockLimit, before !== undefined)
-    const fields = { offset_seconds: this.brokerClock.offset.seconds }
+    const fields = { offsetSeconds: this.brokerClock.offset.seconds }
     if (this.#skewProblem !== undefined && before === undefined) {
       const hold = clockLimit.onSkew === 'HoldBeat' ? 'beat holds its fire: ' : ''
       log.error({ event: 'clock-skewed', held: hold !== '', ...fields }, `${hold}${this.#skewProblem}`)

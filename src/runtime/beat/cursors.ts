@@ -57,7 +57,7 @@ export class Cursors {
     this.#file = cursors
     if (setAside !== undefined) {
       log.error(
-        { event: 'schedule-file-corrupt', set_aside: setAside },
+        { event: 'schedule-file-corrupt', setAside: setAside },
         `the schedule file can't be understood; it was kept as ${setAside}`,
       )
     }
@@ -92,7 +92,7 @@ export class Cursors {
   #isFarAhead(schedule: string, { slot }: Cursor, now: number): boolean {
     if (slot <= now + AHEAD_MS) return false
     this.#options.log.error(
-      { event: 'schedule-file-ahead', schedule, scheduled_for: new Date(slot).toISOString() },
+      { event: 'schedule-file-ahead', schedule, scheduledFor: new Date(slot).toISOString() },
       `the schedule file says that ${schedule} ran ${Math.round((slot - now) / 1000)} s ahead of the broker's clock, which nothing else knows of: it is not believed`,
     )
     return true

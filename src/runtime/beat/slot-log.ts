@@ -45,8 +45,8 @@ export class SlotLog {
     const fields = {
       event: 'schedule-fired',
       ...fieldsOf(schedule, slot),
-      task_id: id,
-      lateness_seconds: Math.round(lateness * 1000) / 1000,
+      taskId: id,
+      latenessSeconds: Math.round(lateness * 1000) / 1000,
     }
     if (lateness > LATE_SECONDS) this.#log.warn(fields, `${schedule.name} fired ${Math.round(lateness)} s late`)
     else this.#log.info(fields, `${schedule.name} fired`)
@@ -59,7 +59,7 @@ export class SlotLog {
     const { catchUp, misfireGraceSeconds, name } = schedule
     for (const slot of slots) {
       this.#log.warn(
-        { event: 'job-missed', ...fieldsOf(schedule, slot), missed_count: count },
+        { event: 'job-missed', ...fieldsOf(schedule, slot), missedCount: count },
         `JOB_MISSED: the slot of ${name} at ${new Date(slot).toISOString()} was not run (catchUp ${catchUp}, misfireGraceSeconds ${misfireGraceSeconds})`,
       )
     }
@@ -79,6 +79,6 @@ export class SlotLog {
   }
 }
 
-function fieldsOf({ name, task }: Schedule, slot: number): { schedule: string; task: string; scheduled_for: string } {
-  return { schedule: name, task, scheduled_for: new Date(slot).toISOString() }
+function fieldsOf({ name, task }: Schedule, slot: number): { schedule: string; task: string; scheduledFor: string } {
+  return { schedule: name, task, scheduledFor: new Date(slot).toISOString() }
 }

@@ -1,7 +1,7 @@
 // `@taskqueue/runtime/broker`: what operator and companion ask a broker. Tasks go through TaskApp.
 import { RedisStore } from './redis/store.ts'
 import type { ConnectionTimeouts } from './redis/connection.ts'
-import type { AgedBeatClock, BeatClock, BrokerTime, Presence } from './store.ts'
+import type { AgedBeatClock, BeatClock, BrokerTime, DeadLetterSummary, Presence } from './store.ts'
 import type { Depth } from './transport.ts'
 
 export { BrokerError, type BrokerErrorCode } from '../errors.ts'
@@ -14,7 +14,7 @@ export {
 } from './presence.ts'
 export { brokerOptions } from './redis/connection-options.ts'
 export { parseBrokerUrl, redactText as redactUrl, renameHosts } from './redis/url.ts'
-export type { AgedBeatClock, BeatClock, BrokerTime, Cursor, Presence } from './store.ts'
+export type { AgedBeatClock, BeatClock, BrokerTime, Cursor, DeadLetterSummary, Presence } from './store.ts'
 export type { Depth, QueueDepth } from './transport.ts'
 export type { ConnectionTimeouts } from './redis/connection.ts'
 
@@ -47,6 +47,8 @@ export interface BrokerConnection {
   readBeatClock(presenceKey: string): Promise<AgedBeatClock | undefined>
   /** How many dead letters there are, over all queues of this broker and prefix. */
   countDeadLetters(): Promise<number>
+  /** The same, and when the newest of them died. */
+  deadLetters(): Promise<DeadLetterSummary>
   close(): Promise<void>
 }
 

@@ -75,9 +75,22 @@ export interface CursorAdvance {
  */
 export type AdvanceOutcome = 'advanced' | 'stale' | 'fenced' | 'early'
 
+/** A dead letter as it is listed. */
+export interface ListedDeadLetter extends DeadLetter {
+  /** What it is kept under: the task's id, or `id~number` for another letter of the same id. */
+  readonly key: string
+}
+
 /** A dead letter with the message it is about. */
-export interface StoredDeadLetter extends DeadLetter {
+export interface StoredDeadLetter extends ListedDeadLetter {
   readonly message: string
+}
+
+/** How many dead letters there are. */
+export interface DeadLetterSummary {
+  readonly count: number
+  /** When the newest of them died: milliseconds since the epoch, to the second, by the broker's clock; null when there is none. */
+  readonly newestAt: number | null
 }
 
 /** A measurement of the broker's clock. */
@@ -170,11 +183,12 @@ export interface Store {
   saveRevoked(ids: readonly string[], ttlMs: number, most: number): Promise<void>
   readRevoked(): Promise<string[]>
   countDeadLetters(): Promise<number>
+  deadLetters(): Promise<DeadLetterSummary>
   /** The newest first. */
-  listDeadLetters(limit: number): Promise<DeadLetter[]>
-  readDeadLetter(id: string): Promise<StoredDeadLetter | undefined>
+  listDeadLetters(limit: number): Promise<ListedDeadLetter[]>
+  readDeadLetter(key: string): Promise<StoredDeadLetter | undefined>
   /** Publishes the message again and removes the letter, at once; false when there is no such letter. */
-  reviveDeadLetter(id: string, publication: Publication): Promise<boolean>
-  dropDeadLetters(ids: readonly string[]): Promise<number>
+  reviveDeadLetter(key: string, publication: Publication): Promise<boolean>
+  dropDeadLetters(keys: readonly string[]): Promise<number>
   close(): Promise<void>
 }

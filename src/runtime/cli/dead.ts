@@ -1,12 +1,13 @@
 // `taskqueue dead`: messages that will not run by themselves any more, and what to do with them.
 import type { Command } from 'commander'
 import { TaskApp } from '../app.ts'
-import type { Store, StoredDeadLetter } from '../broker/store.ts'
+import type { ListedDeadLetter, Store, StoredDeadLetter } from '../broker/store.ts'
 import type { Publication } from '../broker/transport.ts'
 import { MessageError, TaskQueueError, UsageError } from '../errors.ts'
 import { RedisStore } from '../broker/redis/store.ts'
 import { CONSUMER_MAX_BODY_BYTES, decodeEnvelope } from '../protocol/envelope.ts'
 import { decodeTask, encodeRevival } from '../protocol/task-message.ts'
+import { addDeadFilter, deadFilter } from './dead-filter.ts'
 import { addFlags, parseCount, settingsFrom } from './options.ts'
 import { clip, printJson, printLine, printTable } from './output.ts'
 
@@ -19,11 +20,11 @@ export function addDeadCommand(program: Command): void {
     .description('the newest first; exit 1 when there are any')
     .option('--limit <n>', 'how many at most', '50')
     .option('--json', 'one line of JSON')
-  addFlags(list, 'connection').action(listLetters)
+  addFlags(addDeadFilter(list), 'connection').action(listLetters)
   const show = dead
     .command('show')
     .description('one letter, with its traceback and its message')
-    .argument('<id>')
+    .argument('<id>', 'as "dead list" shows it')
     .option('--json', 'one line of JSON')
   addFlags(show, 'connection').action(showLetter)
   const retry = dead
@@ -31,16 +32,16 @@ export function addDeadCommand(program: Command): void {
     .description('run them again from the start: the same id, no retries spent')
     .argument('[ids...]')
     .option('--all', 'every letter whose message can be understood')
-    .option('--queue <name>', 'another queue than the one they died on')
+    .option('--to-queue <name>', 'another queue than the one they died on')
     .option('--json', 'one line of JSON')
-  addFlags(retry, 'connection', 'sending').action(retryLetters)
+  addFlags(addDeadFilter(retry), 'connection', 'sending').action(retryLetters)
   const drop = dead
     .command('drop')
     .description('forget them')
     .argument('[ids...]')
     .option('--all', 'every letter')
     .option('--json', 'one line of JSON')
-  addFlags(drop, 'connection').action(dropLetters)
+  addFlags(addDeadFilter(drop), 'connection').action(dropLetters)
 }
 
 type Flags = Record<string, unknown>
@@ -58,8 +59,12 @@ async function withStore<T>(flags: Flags, run: (store: Store, app: TaskApp) => P
 
 async function listLetters(flags: Flags): Promise<void> {
   await withStore(flags, async (store) => {
-    const letters = await store.listDeadLetters(parseCount('--limit', String(flags['limit'])))
-    const count = await store.countDeadLetters()
+    const limit = parseCount('--limit', String(flags['limit']))
+    const filter = deadFilter(flags, Date.now())
+    const found = await store.listDeadLetters(filter ? ALL : limit)
+    const matching = filter ? found.filter(filter) : found
+    const letters = matching.slice(0, limit)
+    const count = filter ? matching.length : await store.countDeadLetters()
     if (count > 0) process.exitCode = 1
     if (flags['json'] === true) {
       printJson({ count, letters })
@@ -68,7 +73,7 @@ async function listLetters(flags: Flags): Promise<void> {
     printTable(
       ['ID', 'TASK', 'QUEUE', 'REASON', 'DIED', 'ERROR'],
       letters.map((letter) => [
-        letter.id,
+        letter.key,
         letter.task ?? '-',
         letter.queue,
         letter.reason,
@@ -98,11 +103,13 @@ async function showLetter(id: string, flags: Flags): Promise<void> {
       printJson(letter)
       return
     }
-    const { message, traceback, ...fields } = letter
+    const { message, traceback, key, ...fields } = letter
     for (const [name, value] of Object.entries({ ...fields, diedAt: new Date(letter.diedAt).toISOString() })) {
       printLine(`${name.padEnd(10)} ${value === null ? '-' : String(value)}`)
     }
     printLine(`\n${traceback ?? '(no traceback)'}\n\n${describeMessage(message)}`)
+    const others = (await store.listDeadLetters(ALL)).filter((other) => other.id === letter.id && other.key !== key)
+    if (others.length > 0) printLine(`\nother letters of this id: ${others.map((other) => other.key).join(', ')}`)
   })
 }
 
@@ -122,7 +129,7 @@ async function retryLetters(ids: readonly string[], flags: Flags): Promise<void>
     for (const id of await chosen(store, ids, flags)) {
       try {
         const letter = await find(store, id)
-        const queue = app.route(typeof flags['queue'] === 'string' ? flags['queue'] : letter.queue)
+        const queue = app.route(typeof flags['toQueue'] === 'string' ? flags['toQueue'] : letter.queue)
         if (await store.reviveDeadLetter(id, revival(letter, queue))) retried.push(id)
       } catch (error) {
         if (error instanceof MessageError)
@@ -151,7 +158,8 @@ async function dropLetters(ids: readonly string[], flags: Flags): Promise<void> 
   await withStore(flags, async (store) => {
     const wanted = await chosen(store, ids, flags)
     const dropped = await store.dropDeadLetters(wanted)
-    if (dropped < wanted.length) process.exitCode = 1
+    // Of all or some, others may have dropped or forgotten a part meanwhile; an id that isn't there is a mistake.
+    if (ids.length > 0 && dropped < wanted.length) process.exitCode = 1
     if (flags['json'] === true) {
       printJson({ dropped })
       return
@@ -161,6 +169,11 @@ async function dropLetters(ids: readonly string[], flags: Flags): Promise<void> 
 }
 
 async function chosen(store: Store, ids: readonly string[], flags: Flags): Promise<readonly string[]> {
-  if ((flags['all'] === true) === ids.length > 0) throw new UsageError('OptionMissing', 'say which: ids, or --all')
-  return ids.length > 0 ? ids : (await store.listDeadLetters(ALL)).map((letter) => letter.id)
+  const filter = deadFilter(flags, Date.now())
+  const ways = [ids.length > 0, flags['all'] === true, filter !== undefined].filter(Boolean)
+  if (ways.length !== 1)
+    throw new UsageError('OptionMissing', 'say which: ids, or --all, or a filter such as --task or --since')
+  if (ids.length > 0) return ids
+  const letters: readonly ListedDeadLetter[] = await store.listDeadLetters(ALL)
+  return (filter ? letters.filter(filter) : letters).map((letter) => letter.key)
 }

@@ -58,7 +58,7 @@ export async function runBeat(flags: Record<string, unknown>): Promise<void> {
   }
   const { settings } = app
   const name = beatName(settings, typeof flags['name'] === 'string' ? flags['name'] : app.name)
-  const log = createLog({ level: settings.logLevel, fields: { service: app.name, component: 'beat' } })
+  const log = createLog({ level: settings.logLevel, fields: { service: 'beat', component: 'beat' } })
   const store = new RedisStore({ url: settings.brokerUrl, keyPrefix: settings.keyPrefix })
   const beat = new Beat({
     name,

@@ -60,6 +60,7 @@ export class EagerBroker implements ResultSource {
     const metrics = createTaskMetrics(createRegistry(), {
       running: () => 0,
       slots: () => 0,
+      deadLetters: () => 0,
       brokerConnected: () => true,
     })
     const nobody = { buffer: () => undefined }

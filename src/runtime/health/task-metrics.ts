@@ -22,6 +22,7 @@ export interface TaskMetrics {
 export interface TaskGauges {
   running(): number
   slots(): number
+  deadLetters(): number
   brokerConnected(): boolean
 }
 
@@ -29,6 +30,9 @@ export function createTaskMetrics(registry: Registry, gauges: TaskGauges): TaskM
   const registers = [registry]
   scrapedGauge(registry, 'taskqueue_worker_running', 'Tasks that run now', () => gauges.running())
   scrapedGauge(registry, 'taskqueue_worker_slots', 'Tasks that may run at once', () => gauges.slots())
+  scrapedGauge(registry, 'taskqueue_dead_letters', 'Dead letters of the broker, as counted within the last 15 s', () =>
+    gauges.deadLetters(),
+  )
   scrapedGauge(registry, 'taskqueue_broker_connected', '1 while the broker is reachable', () =>
     gauges.brokerConnected() ? 1 : 0,
   )

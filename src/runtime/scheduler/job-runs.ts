@@ -126,7 +126,7 @@ export class JobRuns {
       const error = asError(thrown)
       await this.#finish(run)
       this.#deps.log.error(
-        { event: 'job-error', job: job.id, scheduled_for: event.scheduledFor.toISOString(), error },
+        { event: 'job-error', job: job.id, scheduledFor: event.scheduledFor.toISOString(), error },
         `JOB_ERROR: ${job.id} failed: ${error.message}`,
       )
       // An emitter throws an 'error' that nobody listens to: the log has it already.
@@ -150,7 +150,7 @@ export class JobRuns {
   miss(jobId: string, slot: number, reason: string, count = 1): void {
     const scheduledFor = new Date(slot)
     this.#deps.log.warn(
-      { event: 'job-missed', job: jobId, scheduled_for: scheduledFor.toISOString(), reason, missed_count: count },
+      { event: 'job-missed', job: jobId, scheduledFor: scheduledFor.toISOString(), reason, missedCount: count },
       `JOB_MISSED: ${jobId}: ${reason}`,
     )
     this.#tell('missed', { jobId, scheduledFor, reason, count })
@@ -159,7 +159,7 @@ export class JobRuns {
   tooMany(jobId: string, slot: number): void {
     const scheduledFor = new Date(slot)
     this.#deps.log.warn(
-      { event: 'job-max-instances', job: jobId, scheduled_for: scheduledFor.toISOString() },
+      { event: 'job-max-instances', job: jobId, scheduledFor: scheduledFor.toISOString() },
       `${jobId} still runs as often as it may; this slot is left out`,
     )
     this.#tell('maxInstances', { jobId, scheduledFor })

@@ -70,7 +70,7 @@ export class Scheduler extends EventEmitter<SchedulerEvents> {
   constructor(options: SchedulerOptions = {}) {
     super()
     this.#store = options.store ?? new MemoryJobStore()
-    this.#log = options.log ?? createLog({ fields: { component: 'scheduler' } })
+    this.#log = options.log ?? createLog({ fields: { service: 'scheduler', component: 'scheduler' } })
     this.#clock = options.clock ?? systemClock
     this.#time = new BrokerClock(this.#clock)
     const { random = Math.random } = options

@@ -10,6 +10,7 @@ import type { TaskMessage } from '../protocol/task-message.ts'
 import type { TaskTable } from '../task.ts'
 import type { FollowUp } from './followup.ts'
 import type { Handover } from './handover.ts'
+import { taskFields } from './task-fields.ts'
 import {
   deadMessage,
   deadTask,
@@ -53,10 +54,7 @@ export class Disposals {
     log.warn(
       {
         event: 'task-expired',
-        task_id: message.id,
-        task: message.task,
-        queue: delivery.queue,
-        attempt: message.retries + 1,
+        ...taskFields(message, delivery.queue),
       },
       text,
     )
@@ -70,7 +68,7 @@ export class Disposals {
     metrics.tasks.inc({ task: this.#label(message), queue, outcome: 'revoked' })
     events.revoked(message, { expired: false, terminated: false })
     log.warn(
-      { event: 'task-revoked', terminated: false, task_id: message.id, task: message.task, queue },
+      { event: 'task-revoked', terminated: false, ...taskFields(message, queue) },
       'the task was called off before it began',
     )
     this.#revoked(delivery, message, 'revoked')
@@ -89,10 +87,7 @@ export class Disposals {
         event: 'task-failed',
         error,
         reason,
-        task_id: message.id,
-        task: message.task,
-        queue,
-        attempt: message.retries + 1,
+        ...taskFields(message, queue),
       },
       `${error.message}; see "taskqueue dead show ${message.id}"`,
     )
@@ -131,8 +126,8 @@ export class Disposals {
         event: 'message-rejected',
         error,
         reason: error.code,
-        task_id: letter.id,
-        task: letter.task,
+        taskId: letter.id,
+        ...(letter.task === null ? {} : { task: letter.task }),
         queue: delivery.queue,
       },
       `a message can't be understood: ${error.message}; see "taskqueue dead show ${letter.id}"`,

@@ -4,6 +4,7 @@ import type { Delivery } from '../broker/transport.ts'
 import type { Logger } from '../log.ts'
 import { startTime } from '../protocol/instant.ts'
 import type { TaskMessage } from '../protocol/task-message.ts'
+import { taskFields } from './task-fields.ts'
 import { RejectRequest, RetryRequest, type RetryOptions, type TaskContext } from '../task.ts'
 
 /** Why `ctx.signal` aborts. */
@@ -20,6 +21,7 @@ export class TaskAborted extends Error {
 /** What an execution needs from its worker. */
 export interface ExecutionDeps {
   readonly log: Logger
+  readonly logArguments: boolean
   readonly redelivered: boolean
   /** It was acknowledged before it began (acksLate: false): no lease, and nothing to give back. */
   readonly acknowledged: boolean
@@ -89,8 +91,12 @@ export class Execution implements TaskContext {
 
   /** Made when asked for: most tasks log nothing. */
   get log(): Logger {
-    this.#log ??= this.#deps.log.child({ task_id: this.id, task: this.task, queue: this.queue, attempt: this.attempt })
-    return this.#log
+    return (this.#log ??= this.#deps.log.child(this.logFields))
+  }
+
+  /** Of every line that is about it. */
+  get logFields(): Readonly<Record<string, string | number>> {
+    return taskFields(this.message, this.queue, this.#deps.logArguments)
   }
 
   /** Made when asked for, as well. */

@@ -20,6 +20,7 @@ import type { Logger } from '../log.ts'
 import { describeFailure, encodeResult, failureText, withChildren } from '../protocol/result.ts'
 import type { TaskMessage } from '../protocol/task-message.ts'
 import { uuid4 } from '../protocol/uuid.ts'
+import { taskFields } from './task-fields.ts'
 import { deadTask, type OutcomeContext } from './outcome.ts'
 
 export interface FollowUpDeps {
@@ -68,7 +69,7 @@ export class FollowUp {
   #instead(outcome: Outcome, message: TaskMessage, queue: string, thrown: unknown): Outcome {
     const { log, context } = this.#deps
     const error = asError(thrown)
-    const fields = { error, task_id: message.id, task: message.task, queue }
+    const fields = { error, ...taskFields(message, queue) }
     const { token } = outcome
     if (error instanceof BrokerError && token !== null) {
       log.warn({ event: 'follow-up-failed', ...fields }, 'a chord could not be counted: the task is given back')

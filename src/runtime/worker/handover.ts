@@ -67,7 +67,7 @@ export class Handover {
         if (await this.#deps.results.endChord(chord.groupId, chord.claim)) publish.push(...chord.publish)
       }
     } catch (error) {
-      log.error({ event: 'result-not-stored', task_id: result?.taskId, error }, 'the result could not be stored')
+      log.error({ event: 'result-not-stored', taskId: result?.taskId, error }, 'the result could not be stored')
     }
     return publish.length === 0 ? outcome : { ...outcome, following: { ...NOTHING, publish } }
   }

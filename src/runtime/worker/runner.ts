@@ -226,6 +226,7 @@ export class TaskRunner {
       { monotonic: clock.monotonic(), wall: clock.now() },
       {
         log,
+        logArguments: this.#deps.settings.logArguments,
         redelivered,
         acknowledged: !options.acksLate,
         progress: (running, meta) => this.#progress(running, options, meta),
@@ -298,7 +299,7 @@ export class TaskRunner {
     this.#deps.metrics.tasks.inc({ task: message.task, queue: delivery.queue, outcome: 'succeeded' })
     this.#deps.events.succeeded(message, value, seconds)
     if (this.#deps.log.isLevelEnabled('debug')) {
-      execution.log.debug({ event: 'task-succeeded', runtime_seconds: seconds }, 'task succeeded')
+      execution.log.debug({ event: 'task-succeeded', durationMs: Math.round(seconds * 1000) }, 'task succeeded')
     }
     return { token: this.#token(execution), kind: 'complete', result }
   }
@@ -329,7 +330,13 @@ export class TaskRunner {
       events.retried(message, error)
       const seconds = Math.max(0, Math.round(verdict.dueAt - context.now) / 1000)
       execution.log.warn(
-        { event: 'task-retried', error, retry_in_seconds: seconds, max_retries: options.maxRetries },
+        {
+          event: 'task-retried',
+          error,
+          durationMs: this.#durationMs(execution),
+          retryInSeconds: seconds,
+          maxRetries: options.maxRetries,
+        },
         `attempt ${execution.attempt} failed; the next one is due in ${seconds} s`,
       )
       const publish = retryPublication(message, this.#deps.retryQueue(delivery.queue), verdict.dueAt, context.now)
@@ -341,7 +348,13 @@ export class TaskRunner {
     if (verdict.reason === 'Rejected') events.rejected(message)
     else events.failed(message, error)
     execution.log.error(
-      { event: 'task-failed', error, reason: verdict.reason, max_retries: options.maxRetries },
+      {
+        event: 'task-failed',
+        error,
+        reason: verdict.reason,
+        durationMs: this.#durationMs(execution),
+        maxRetries: options.maxRetries,
+      },
       `the task failed for good after ${execution.attempt} ${execution.attempt === 1 ? 'attempt' : 'attempts'}; see "taskqueue dead show ${message.id}"`,
     )
     return this.#dead(execution, options, verdict.reason, error)
@@ -358,6 +371,10 @@ export class TaskRunner {
       result: this.#stores(message, options) ? failureWrite(message, 'FAILURE', error, context) : undefined,
     }
     return { outcome, end: { state: 'FAILURE', value: describeFailure(error.name, error.message) } }
+  }
+
+  #durationMs({ startedAt }: Execution): number {
+    return Math.round(this.#deps.clock.monotonic() - startedAt)
   }
 
   #token(execution: Execution): DeliveryToken | null {

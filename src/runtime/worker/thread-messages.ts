@@ -20,6 +20,8 @@ export interface ThreadTask {
   readonly queue: string
   readonly attempt: number
   readonly redelivered: boolean
+  /** Of every line that it logs. */
+  readonly logFields: Readonly<Record<string, string | number>>
   readonly scheduledFor: number | undefined
   readonly headers: Readonly<Record<string, unknown>>
   readonly kwargs: Readonly<Record<string, unknown>>

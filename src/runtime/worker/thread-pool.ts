@@ -146,8 +146,8 @@ async function reportProgress(
 }
 
 function threadTask(name: string, execution: Execution, args: readonly unknown[]): ThreadTask {
-  const { id, queue, attempt, redelivered, scheduledFor, headers, kwargs } = execution
-  return { id, task: name, queue, attempt, redelivered, scheduledFor, headers, kwargs, args }
+  const { id, queue, attempt, redelivered, scheduledFor, headers, kwargs, logFields } = execution
+  return { id, task: name, queue, attempt, redelivered, scheduledFor, headers, kwargs, args, logFields }
 }
 
 /** @throws what the handler threw, as well as it can be told */

@@ -124,7 +124,7 @@ class ThreadContext implements TaskContext {
     this.kwargs = task.kwargs
     this.headers = task.headers
     this.scheduledFor = task.scheduledFor
-    this.log = log.child({ task_id: task.id, task: task.task, queue: task.queue, attempt: task.attempt })
+    this.log = log.child(task.logFields)
     this.#port = port
     port.on('message', (message: ToThread) => this.#hear(message))
   }

@@ -28,7 +28,7 @@ export function watchTimeLimits(
   const timers: Timer[] = []
   if (soft !== undefined) {
     const abort = (): void => {
-      execution.log.warn({ event: 'soft-time-limit', limit_seconds: soft }, 'the soft time limit is over')
+      execution.log.warn({ event: 'soft-time-limit', limitSeconds: soft }, 'the soft time limit is over')
       execution.abort(new TaskAborted('TimeLimit', `the soft time limit of ${soft} s is over`))
     }
     timers.push(clock.after(soft * 1000, abort))

@@ -19,6 +19,7 @@ import { PresenceWriter } from '../health/presence-writer.ts'
 import { createRegistry, createTaskMetrics } from '../health/task-metrics.ts'
 import type { Health, HealthSource } from '../health/server.ts'
 import type { Logger } from '../log.ts'
+import { placeFields } from '../log-fields.ts'
 import { celeryNames } from '../control/configuration.ts'
 import { VERSION } from '../version.ts'
 import { withBuiltins } from './builtin-tasks.ts'
@@ -89,6 +90,8 @@ export class TaskWorker implements HealthSource {
   #connectedSince: number | undefined
   #queues: readonly string[]
   #concurrency: number
+  /** As the broker counted them last, some seconds ago. */
+  #deadLetters = 0
 
   constructor(options: WorkerOptions) {
     const { app, clock = systemClock, random = Math.random } = options
@@ -108,9 +111,15 @@ export class TaskWorker implements HealthSource {
       url: settings.brokerUrl,
       keyPrefix: settings.keyPrefix,
       visibilityTimeoutSeconds: settings.visibilityTimeoutSeconds,
+      logFields: { service: app.name, component: 'worker', ...placeFields(process.env), worker: this.hostname },
       clock,
       random,
       onTrouble: (message) => this.#log.warn({ event: 'broker-trouble' }, message),
+      dead: {
+        most: settings.deadMax,
+        seconds: settings.deadMaxAgeSeconds,
+        onCount: (count, forgotten) => this.#countDead(count, forgotten),
+      },
     })
     const { keyPrefix } = settings
     this.#results = new RedisStore({ url: settings.resultUrl, keyPrefix })
@@ -120,6 +129,7 @@ export class TaskWorker implements HealthSource {
     const metrics = createTaskMetrics(this.metrics, {
       running: () => this.runner.running.size,
       slots: () => this.#concurrency,
+      deadLetters: () => this.#deadLetters,
       brokerConnected: () => this.#transport.state().connected,
     })
     this.runner = new TaskRunner({
@@ -235,7 +245,7 @@ export class TaskWorker implements HealthSource {
     if (this.#stopping) return
     this.#stopping = true
     this.#log.info(
-      { event: 'worker-stopping', running: this.runner.running.size, grace_seconds: graceSeconds },
+      { event: 'worker-stopping', running: this.runner.running.size, graceSeconds: graceSeconds },
       `stopping: no more tasks are taken, ${this.runner.running.size} may end within ${graceSeconds} s`,
     )
     this.#consumer?.stopTaking()
@@ -257,7 +267,7 @@ export class TaskWorker implements HealthSource {
     await this.#presence.stop()
     await this.#consumer?.close()
     await Promise.all([this.#transport.close(), this.#store.close(), this.#results.close(), this.options.app.close()])
-    this.#log.info({ event: 'worker-stopped', given_back: givenBack }, 'stopped')
+    this.#log.info({ event: 'worker-stopped', givenBack }, 'stopped')
   }
 
   /** The app's own hooks must not keep the worker from ending. */
@@ -378,6 +388,16 @@ export class TaskWorker implements HealthSource {
     } catch (error) {
       this.#log.warn({ event: 'broker-trouble', error }, 'the revoked tasks could not be read')
     }
+  }
+
+  #countDead(count: number, forgotten: number): void {
+    this.#deadLetters = count
+    if (forgotten === 0) return
+    const { deadMax, deadMaxAgeSeconds } = this.options.app.settings
+    this.#log.warn(
+      { event: 'dead-letters-forgotten', count: forgotten },
+      `${forgotten} dead letters were forgotten: ${deadMax} are kept at most (TASKQUEUE_DEAD_MAX), for ${deadMaxAgeSeconds} s (TASKQUEUE_DEAD_MAX_AGE_SECONDS)`,
+    )
   }
 
   #release(): void {

@@ -74,7 +74,7 @@ describe('HoldBeat', () => {
     const during = Array.from({ length: 3 }, (_, i) => new Date(stood + (i + 1) * 1000).toISOString())
     expect(gone).toEqual(expect.arrayContaining(during))
     const missed = one.lines().filter(({ event }) => event === 'job-missed')
-    expect(missed.map((line) => line['scheduled_for'])).toEqual(gone)
+    expect(missed.map((line) => line['scheduledFor'])).toEqual(gone)
     expect(await listed()).toMatchObject({ missed: gone.length, missedSlots: gone.slice(-10) })
   })
 

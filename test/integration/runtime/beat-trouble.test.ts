@@ -98,7 +98,7 @@ describe('a beat that was down for long', () => {
     one.signal('SIGTERM')
     await one.exit()
     // What was not run, on a machine that stood still for a while, is told.
-    const missed = one.lines().flatMap((line) => (line['event'] === 'job-missed' ? [line['scheduled_for']] : []))
+    const missed = one.lines().flatMap((line) => (line['event'] === 'job-missed' ? [line['scheduledFor']] : []))
     const [first = NaN] = during
     const others = await slots('none')
     for (let slot = first; slot <= (others.at(-1) ?? NaN); slot += 1000)
@@ -158,7 +158,7 @@ describe('a schedule', () => {
     await until('it fires as an interval', async () => (await slots('dates')).length >= 2)
     await write(date, other)
     await loaded(6)
-    expect(await one.event('job-missed')).toMatchObject({ schedule: 'launch', scheduled_for: launchAt })
+    expect(await one.event('job-missed')).toMatchObject({ schedule: 'launch', scheduledFor: launchAt })
     expect((await slots('dates')).filter((slot) => slot === Date.parse(launchAt))).toHaveLength(1)
   })
 })

@@ -71,7 +71,7 @@ describe('beat', () => {
     await writeFile(schedules, every(1))
     await startWorker(redis.url, { queues: 'ticks' })
     const one = beat()
-    const { task_id: id, scheduled_for: slot } = await one.event('schedule-fired')
+    const { taskId: id, scheduledFor: slot } = await one.event('schedule-fired')
     const stored = await until(
       'its result is there',
       async () => (await redis.client.get(`celery-task-meta-${String(id)}`)) ?? undefined,
@@ -137,7 +137,7 @@ describe('beat', () => {
       level: 'warn',
       schedule: 'tick',
       task: 'test.scheduled',
-      scheduled_for: new Date(stood + 1000).toISOString(),
+      scheduledFor: new Date(stood + 1000).toISOString(),
     })
     const next = await until('it has fired', async () => (await slots()).find((slot) => slot > stood))
     const count = (next - stood) / 1000 - 1
@@ -223,7 +223,7 @@ describe('beat', () => {
     expect(refused.stderr).toContain('ScheduleFileUnwritable')
     const file = join(folder, 'beat.json')
     await writeFile(file, '{"version": 1, "cursors": {"tick": 5}}')
-    const { set_aside: aside } = await beat('--schedule-file', file).event('schedule-file-corrupt')
+    const { setAside: aside } = await beat('--schedule-file', file).event('schedule-file-corrupt')
     expect(await readFile(String(aside), 'utf8')).toBe('{"version": 1, "cursors": {"tick": 5}}')
   })
 

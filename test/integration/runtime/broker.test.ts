@@ -315,6 +315,7 @@ describe('a consumer whose leases are not renewed', () => {
         clock: systemClock,
         random: Math.random,
         onIdle: () => undefined,
+        dead: { most: 10_000, seconds: 2_592_000 },
         leasesOverdue: () => overdue,
         onTrouble: () => undefined,
       },

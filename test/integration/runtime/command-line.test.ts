@@ -15,7 +15,12 @@ let folder: string
 beforeAll(async () => {
   redis = await startRedis()
   folder = await mkdtemp(join(tmpdir(), 'taskqueue-cli-'))
-  await startWorker(redis.url, { queues: 'celery,mail', concurrency: 3, args: ['--hostname', 'celery@one'] })
+  await startWorker(redis.url, {
+    queues: 'celery,mail',
+    concurrency: 3,
+    env: { TASKQUEUE_DEAD_MAX: '1000000' },
+    args: ['--hostname', 'celery@one'],
+  })
 })
 afterAll(async () => {
   await endAll()

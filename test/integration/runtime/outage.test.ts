@@ -180,7 +180,7 @@ describe('a broker that is reading its data', () => {
       async () => (await (await app.send('test.add', [1, 2])).get({ timeoutSeconds: 20 })) === 3,
       60,
     )
-    const told = worker.lines().filter(({ message }) => String(message).includes('reading its data'))
+    const told = worker.lines().filter(({ msg }) => String(msg).includes('reading its data'))
     expect(told.length).toBeGreaterThan(0)
     expect(worker.child.exitCode).toBeNull()
   })

@@ -139,7 +139,7 @@ describe('a failing task', () => {
     expect(error.traceback).toContain('fixtures/app.ts')
     expect(begun(ledger)).toHaveLength(3)
 
-    const mine = worker.lines().filter((line) => line['task_id'] === sent.id)
+    const mine = worker.lines().filter((line) => line['taskId'] === sent.id)
     expect(mine.map(({ event, level, attempt }) => ({ event, level, attempt }))).toEqual([
       { event: 'task-retried', level: 'warn', attempt: 1 },
       { event: 'task-retried', level: 'warn', attempt: 2 },
@@ -151,7 +151,7 @@ describe('a failing task', () => {
       reason: 'RetriesSpent',
       error: { type: 'TypeError', message: 'attempt 3 of never' },
     })
-    expect((mine[2]?.['error'] as { stack_trace: string }).stack_trace).toContain('fixtures/app.ts')
+    expect((mine[2]?.['error'] as { stack: string }).stack).toContain('fixtures/app.ts')
 
     const list = await cli('dead', 'list', '--json')
     expect(list.code).toBe(1)
@@ -261,6 +261,17 @@ describe("a message that can't be understood", () => {
       expect(await (await app.send('test.add', [i, 1])).get({ timeoutSeconds: 10 })).toBe(i + 1)
     }
     expect(worker.lines().filter(({ event }) => event === 'message-rejected')).toHaveLength(cases.length)
+  })
+
+  it('is counted, with the time of the newest, for who watches', async () => {
+    expect(await app.store.deadLetters()).toEqual({ count: 0, newestAt: null })
+    await redis.client.lpush('celery', 'garbage')
+    const { count, newestAt } = await until('it is counted', async () => {
+      const found = await app.store.deadLetters()
+      return found.count > 0 ? found : undefined
+    })
+    expect(count).toBe(1)
+    expect(Math.abs((newestAt ?? 0) - Date.now())).toBeLessThan(10_000)
   })
 
   it('is refused by "dead retry", which says why', async () => {

@@ -85,7 +85,7 @@ describe('a key that is no list', () => {
     await redis.client.rpush(`celery-task-meta-${id}`, 'x')
     await redis.client.lpush('celery', publication.raw)
     await worker.event('broker-trouble')
-    expect(worker.lines().find(({ event }) => event === 'broker-trouble')?.['message']).toContain('refused its result')
+    expect(worker.lines().find(({ event }) => event === 'broker-trouble')?.['msg']).toContain('refused its result')
     expect(await redis.client.hlen('unacked')).toBe(0)
     expect(await redis.client.llen('celery')).toBe(0)
   })
@@ -157,6 +157,7 @@ describe('a lease thread without its connection', () => {
         unackedIndex: 'unacked_index',
         leases: ['leases'],
         leaseSeconds: 4,
+        logFields: {},
         renewMs: 1000,
       },
       main,

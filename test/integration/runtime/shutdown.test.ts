@@ -75,7 +75,7 @@ describe('SIGTERM', () => {
     expect(ended(ledger).map(({ tag }) => tag)).toEqual(['running'])
     expect(await redis.client.llen('celery')).toBe(1)
     expect(await redis.client.hlen('unacked')).toBe(0)
-    expect(worker.lines().at(-1)).toMatchObject({ event: 'worker-stopped', given_back: 0 })
+    expect(worker.lines().at(-1)).toMatchObject({ event: 'worker-stopped', givenBack: 0 })
   })
 
   it('gives back what has not ended by then: it runs next, elsewhere, marked as redelivered', async () => {

@@ -68,7 +68,7 @@ async function scene(answer: Answer, names: readonly string[] = ['a'], planningM
   const told = (event: string): unknown[] =>
     lines
       .filter((line) => line['event'] === event)
-      .map((line) => (Date.parse(String(line['scheduled_for'])) - START) / 1000)
+      .map((line) => (Date.parse(String(line['scheduledFor'])) - START) / 1000)
   return { clock, dispatcher, broker, turn, told, lines, slots, leadership, early: () => early }
 }
 

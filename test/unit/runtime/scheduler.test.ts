@@ -75,7 +75,7 @@ describe.each(stores)('a Scheduler on %s', (_name, makeStore) => {
       ['bad', 'no'],
     ])
     expect(lines.filter(({ event }) => event === 'job-error')).toMatchObject([
-      { job: 'bad', error: { type: 'TypeError', stack_trace: expect.stringContaining('scheduler.test.ts') as string } },
+      { job: 'bad', error: { type: 'TypeError', stack: expect.stringContaining('scheduler.test.ts') as string } },
       { job: 'bad' },
     ])
   })

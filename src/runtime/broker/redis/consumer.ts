@@ -19,9 +19,9 @@ import type { Keys } from './keys.ts'
 import type { LeaseSlots } from './lease-slots.ts'
 import type { QueueSet } from './queue-set.ts'
 import { joinCall, takeCall } from './queue-calls.ts'
-import { addScript, isNoScript, loadScripts, runScript, type ScriptCall } from './scripts.ts'
+import { addScript, isNoScript, loadScripts, runScript, TICK_SCRIPTS, type ScriptCall } from './scripts.ts'
 import { complaintAbout, settleCall, type PendingOutcome } from './settle-call.ts'
-import { POLL_MS, Sweeps } from './sweeps.ts'
+import { POLL_MS, Sweeps, type DeadLetterKeeping } from './sweeps.ts'
 import { formatTag } from './tag.ts'
 import { uuid4 } from '../../protocol/uuid.ts'
 import type { Redis } from 'ioredis'
@@ -42,6 +42,7 @@ export interface ConsumerDeps {
   readonly slots: LeaseSlots
   readonly clock: Clock
   readonly random: () => number
+  readonly dead: DeadLetterKeeping
   /** Called when the consumer goes idle with slots free: wake-ups are wanted. */
   readonly onIdle: () => void
   /** Whether leases are not renewed as they should be: nothing new is taken then. */
@@ -91,7 +92,7 @@ export class RedisConsumer {
     this.#deps = deps
     this.#options = options
     this.#held = new HeldDeliveries(deps.process, deps.queues, deps.slots)
-    this.#sweeps = new Sweeps(deps.clock, deps.random)
+    this.#sweeps = new Sweeps(deps.clock, deps.random, deps.dead)
     this.#deps.connection.onChange((ready) => {
       if (ready) this.#kick()
     })
@@ -109,7 +110,7 @@ export class RedisConsumer {
 
   /** Part of connecting: brings the scripts, names the queues, gives back what a lost reply left under our name. */
   async prepare(redis: Redis): Promise<void> {
-    await loadScripts(redis, ['take', 'settle', 'recover', 'join', 'promote'])
+    await loadScripts(redis, [...TICK_SCRIPTS, 'join'])
     await this.#join(redis)
     this.#sweeps.connected()
     this.#failures = 0
@@ -264,7 +265,8 @@ export class RedisConsumer {
     const { keys, process, queues } = this.#deps
     const { outcomes, want, firstNumber, order } = tick
     const calls = this.#sweeps.due(keys, queues.active)
-    if (outcomes.length > 0) calls.push(settleCall(outcomes, keys, (priority) => this.#parkTag(priority)))
+    if (outcomes.length > 0)
+      calls.push(settleCall(outcomes, keys, (priority) => this.#parkTag(priority), this.#deps.dead))
     if (want > 0) calls.push(takeCall(keys, order, { want, process, firstNumber, leaseSeconds: LEASE_SECONDS }))
     return calls
   }
@@ -294,7 +296,7 @@ export class RedisConsumer {
         if (failed) error ??= failed
         else replies.set(call.name, reply)
       })
-      if (isNoScript(error)) await loadScripts(redis, ['take', 'settle', 'recover', 'promote'])
+      if (isNoScript(error)) await loadScripts(redis, TICK_SCRIPTS)
     } catch (failed) {
       error = failed
     }
@@ -305,7 +307,7 @@ export class RedisConsumer {
     this.#ticks -= 1
     this.#requested -= tick.want
     this.#unsettled -= tick.outcomes.length
-    this.#sweeps.promoted(replies.get('promote'))
+    this.#sweeps.landed(replies)
     const settled = replies.get('settle')
     if (typeof settled === 'string') this.#confirm(tick.outcomes, settled)
     // Their confirmation didn't come: they are sent again, and the tag makes that harmless.

@@ -23,6 +23,8 @@ export interface Keys {
   readonly deadLetters: string
   readonly deadMessages: string
   readonly deadIndex: string
+  /** Hash: `serial` tells letters of one id apart, `forgotten` counts those that were forgotten and not told of yet. */
+  readonly deadCounts: string
   list(queue: string, step: PriorityStep): string
   /** Sorted set of tags, scored by the second in which the lease ends. */
   leases(queue: string): string
@@ -60,6 +62,7 @@ export function redisKeys(prefix: string, db: number): Keys {
     deadLetters: own('dead:letters'),
     deadMessages: own('dead:messages'),
     deadIndex: own('dead:index'),
+    deadCounts: own('dead:counts'),
     list: (queue, step) => prefix + queueKey(queue, step),
     leases: (queue) => own(`leases:${queue}`),
     parked: (queue) => own(`parked:${queue}`),

@@ -11,6 +11,8 @@ export interface LeaseThreadData extends LeaseRenewalData {
   readonly url: string
   readonly keyPrefix: string
   readonly renewMs: number
+  /** Of the one line that it may have to write. */
+  readonly logFields: Readonly<Record<string, unknown>>
 }
 
 /** What the thread says. */
@@ -35,10 +37,9 @@ export interface LeaseOrder {
 const CONFIRM_MS = 2000
 
 /** As the main thread would have done at the hard limit, had it been able to: what else it holds is recovered when its leases end. */
-function endProcess(): void {
-  const message =
-    'a task is over its hard time limit and holds the event loop: the worker is ended from its lease thread'
-  const line = { level: 'fatal', time: new Date().toISOString(), event: 'hard-time-limit', message }
+function endProcess(logFields: Readonly<Record<string, unknown>>): void {
+  const msg = 'a task is over its hard time limit and holds the event loop: the worker is ended from its lease thread'
+  const line = { level: 'fatal', time: new Date().toISOString(), ...logFields, event: 'hard-time-limit', msg }
   // Not by console: a thread's goes through the main one.
   writeSync(1, `${JSON.stringify(line)}\n`)
   process.kill(process.pid, 'SIGKILL')
@@ -67,7 +68,7 @@ function start(given: LeaseThreadData): void {
     // Twice in a row: a process that was stopped and goes on has a moment to show that it lives.
     if (!isStuck(data)) stuckSince = undefined
     else if (stuckSince === undefined) stuckSince = sharedNow()
-    else if (sharedNow() - stuckSince > CONFIRM_MS) endProcess()
+    else if (sharedNow() - stuckSince > CONFIRM_MS) endProcess(data.logFields)
     if (renewing || !connection.ready) return
     renewing = true
     renew(data, connection)

@@ -2,6 +2,7 @@
 import { PRIORITY_STEPS } from '../../protocol/queue-key.ts'
 import type { Keys } from './keys.ts'
 import type { ScriptCall } from './scripts.ts'
+import type { DeadBounds } from './settle-call.ts'
 
 /** Bytes after which a take stops: more in one reply holds Redis and this process up. */
 const MAX_TAKE_BYTES = 4 * 1024 * 1024
@@ -48,6 +49,15 @@ export function promoteCall(keys: Keys, queues: readonly string[]): ScriptCall {
     name: 'promote',
     keys: queueKeys(keys, queues, (queue) => keys.parked(queue)),
     args: [SWEEP_BATCH, ...queues.flatMap((queue) => [JSON.stringify(queue), keys.wake(queue)])],
+  }
+}
+
+/** Keeps the dead letters within their bounds. */
+export function trimDeadCall(keys: Keys, { most, seconds }: DeadBounds): ScriptCall {
+  return {
+    name: 'trim-dead-letters',
+    keys: [keys.deadLetters, keys.deadMessages, keys.deadIndex, keys.deadCounts],
+    args: [most, seconds],
   }
 }
 

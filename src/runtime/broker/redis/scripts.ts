@@ -18,6 +18,7 @@ export const SCRIPT_NAMES = [
   'release-lease',
   'advance-cursor',
   'revive-dead-letter',
+  'trim-dead-letters',
   'add-job',
   'claim-run',
   'remove-cursors',
@@ -27,6 +28,9 @@ export const SCRIPT_NAMES = [
   'unacked',
   'write-presence',
 ] as const
+
+/** What a consumer's ticks are made of. */
+export const TICK_SCRIPTS = ['take', 'settle', 'recover', 'promote', 'trim-dead-letters'] as const
 
 export type ScriptName = (typeof SCRIPT_NAMES)[number]
 

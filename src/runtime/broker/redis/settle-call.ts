@@ -20,15 +20,26 @@ const ONCE_SECONDS = 3600
 /** Seconds for which late repetitions of a header's task find that the body was sent: Celery's. */
 const CHORD_DONE_SECONDS = 300
 
+/** How many dead letters are kept, and for how long. */
+export interface DeadBounds {
+  readonly most: number
+  readonly seconds: number
+}
+
 /** Makes the tag of a message that is parked. */
 export type ParkTag = (priority: number) => string
 
 /** The call that settles a batch; settle.lua replies one character an outcome, in this order. */
-export function settleCall(batch: readonly PendingOutcome[], keys: Keys, parkTag: ParkTag): ScriptCall {
+export function settleCall(
+  batch: readonly PendingOutcome[],
+  keys: Keys,
+  parkTag: ParkTag,
+  dead: DeadBounds,
+): ScriptCall {
   const table = new KeyTable([keys.unacked, keys.unackedIndex])
   const args: (string | number)[] = []
   for (const { outcome, queue, once } of batch) {
-    const actions = actionsOf(outcome, queue, keys, table, parkTag)
+    const actions = actionsOf(outcome, queue, keys, table, { parkTag, dead })
     if (once !== undefined) actions.unshift(['O', table.number(keys.once(once)), ONCE_SECONDS])
     args.push(outcome.token ?? '', table.number(keys.leases(queue)), JSON.stringify(queue), actions.length)
     for (const action of actions) args.push(...action)
@@ -114,7 +125,13 @@ function followingActions(
   return [...plain(following), ...following.chords.flatMap(ending)]
 }
 
-function actionsOf(outcome: Outcome, queue: string, keys: Keys, table: KeyTable, parkTag: ParkTag): Action[] {
+function actionsOf(
+  outcome: Outcome,
+  queue: string,
+  keys: Keys,
+  table: KeyTable,
+  { parkTag, dead }: { parkTag: ParkTag; dead: DeadBounds },
+): Action[] {
   const actions: Action[] = []
   const step = stepOfTag(outcome.token)
   const publish = (message: Publication): Action => {
@@ -135,30 +152,29 @@ function actionsOf(outcome: Outcome, queue: string, keys: Keys, table: KeyTable,
     case 'park':
       actions.push(['W', table.number(keys.parked(queue)), parkTag(step), Math.ceil(outcome.dueAt)])
       break
-    case 'dead': {
-      const { letter } = outcome
-      const [letters, messages, index] = [keys.deadLetters, keys.deadMessages, keys.deadIndex].map((k) =>
-        table.number(k),
-      )
-      const second = Math.floor(letter.diedAt / 1000)
-      actions.push([
-        'D',
-        letters ?? 0,
-        messages ?? 0,
-        index ?? 0,
-        letter.id,
-        second,
-        JSON.stringify(letter),
-        outcome.message ?? '',
-      ])
+    case 'dead':
+      actions.push(deadAction(outcome, keys, table, dead))
       break
-    }
     case 'giveBack':
       actions.push(['G', table.number(keys.list(queue, step)), outcome.begun ? 1 : 0])
       break
   }
   actions.push(...commonActions(outcome, keys, table, publish))
   return actions
+}
+
+function deadAction(
+  { letter, message }: Extract<Outcome, { kind: 'dead' }>,
+  keys: Keys,
+  table: KeyTable,
+  { most, seconds }: DeadBounds,
+): Action {
+  const second = Math.floor(letter.diedAt / 1000)
+  return [
+    'D',
+    ...[keys.deadLetters, keys.deadMessages, keys.deadIndex, keys.deadCounts].map((key) => table.number(key)),
+    ...[letter.id, second, JSON.stringify(letter), message ?? '', most, seconds],
+  ]
 }
 
 /** What any outcome may have: what follows, what is set free, a result. */

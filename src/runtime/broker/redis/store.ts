@@ -10,8 +10,10 @@ import type {
   ChordState,
   Cursor,
   CursorAdvance,
+  DeadLetterSummary,
   Lease,
   LeaseFence,
+  ListedDeadLetter,
   Presence,
   Store,
   StoredDeadLetter,
@@ -294,49 +296,63 @@ export class RedisStore implements Store {
     return this.#run((redis) => redis.zcard(this.#keys.deadIndex))
   }
 
-  async listDeadLetters(limit: number): Promise<DeadLetter[]> {
+  async deadLetters(): Promise<DeadLetterSummary> {
+    const { deadIndex } = this.#keys
+    const replies = await this.#run((redis) =>
+      redis.multi().zcard(deadIndex).zrevrange(deadIndex, 0, 0, 'WITHSCORES').exec(),
+    )
+    const [count, newest] = (replies ?? []).map(([error, reply]) => {
+      if (error) throw error
+      return reply
+    })
+    const second: unknown = Array.isArray(newest) ? newest[1] : undefined
+    return { count: Number(count), newestAt: second === undefined ? null : Number(second) * 1000 }
+  }
+
+  async listDeadLetters(limit: number): Promise<ListedDeadLetter[]> {
     return this.#run(async (redis) => {
-      const letters: DeadLetter[] = []
+      const letters: ListedDeadLetter[] = []
       // By pages: hundreds of thousands in one call are more arguments than a call can have, and hold the server up.
       for (let at = 0; at < limit; at += PAGE) {
-        const ids = await redis.zrevrange(this.#keys.deadIndex, at, Math.min(at + PAGE, limit) - 1)
-        if (ids.length === 0) break
-        for (const text of await redis.hmget(this.#keys.deadLetters, ...ids)) {
-          const letter = parseObject(text ?? '')
-          if (letter) letters.push(letter as unknown as DeadLetter)
-        }
+        const keys = await redis.zrevrange(this.#keys.deadIndex, at, Math.min(at + PAGE, limit) - 1)
+        if (keys.length === 0) break
+        const texts = await redis.hmget(this.#keys.deadLetters, ...keys)
+        keys.forEach((key, i) => {
+          const letter = parseObject(texts[i] ?? '')
+          if (letter) letters.push({ ...(letter as unknown as DeadLetter), key })
+        })
       }
       return letters
     })
   }
 
-  async readDeadLetter(id: string): Promise<StoredDeadLetter | undefined> {
+  async readDeadLetter(key: string): Promise<StoredDeadLetter | undefined> {
     return this.#run(async (redis) => {
       const [letter, message] = await Promise.all([
-        redis.hget(this.#keys.deadLetters, id),
-        redis.hget(this.#keys.deadMessages, id),
+        redis.hget(this.#keys.deadLetters, key),
+        redis.hget(this.#keys.deadMessages, key),
       ])
       const parsed = parseObject(letter ?? '') as DeadLetter | undefined
-      return parsed ? { ...parsed, message: message ?? '' } : undefined
+      return parsed ? { ...parsed, key, message: message ?? '' } : undefined
     })
   }
 
-  async reviveDeadLetter(id: string, { queue, priority, raw }: Publication): Promise<boolean> {
+  async reviveDeadLetter(key: string, { queue, priority, raw }: Publication): Promise<boolean> {
     const keys = this.#keys
     const reply = await this.#script({
       name: 'revive-dead-letter',
       keys: [keys.deadLetters, keys.deadMessages, keys.deadIndex, keys.list(queue, priorityStep(priority))],
-      args: [id, raw, keys.wake(queue)],
+      args: [key, raw, keys.wake(queue)],
     })
     return reply === 1
   }
 
-  async dropDeadLetters(ids: readonly string[]): Promise<number> {
+  async dropDeadLetters(wanted: readonly string[]): Promise<number> {
     const keys = this.#keys
     return this.#run(async (redis) => {
       let dropped = 0
-      for (let at = 0; at < ids.length; at += PAGE) {
-        const page = ids.slice(at, at + PAGE)
+      for (let at = 0; at < wanted.length; at += PAGE) {
+        const page = wanted.slice(at, at + PAGE)
         const replies = await redis
           .multi()
           .hdel(keys.deadLetters, ...page)

@@ -25,6 +25,7 @@ import { readParked } from './parked.ts'
 import { RedisPublisher } from './publisher.ts'
 import { QueueSet } from './queue-set.ts'
 import { QueueWaiter } from './queue-waiter.ts'
+import type { DeadLetterKeeping } from './sweeps.ts'
 import { RedisSubscriber } from './subscriber.ts'
 import { newProcessTag } from './tag.ts'
 import { effectivePrefix } from './connection-options.ts'
@@ -38,13 +39,18 @@ export interface RedisTransportOptions {
   /** What Python workers on these queues have configured; leases are renewed three times within it. */
   readonly visibilityTimeoutSeconds?: number
   readonly timeouts?: ConnectionTimeouts
+  /** How many dead letters are kept and for how long; 10,000 and 30 days. */
+  readonly dead?: DeadLetterKeeping
   readonly clock?: Clock
   readonly random?: () => number
+  /** Fields of the line that the lease thread writes when it ends a process that is stuck. */
+  readonly logFields?: Readonly<Record<string, unknown>>
   /** What went wrong and is being dealt with, for the log. */
   readonly onTrouble?: (message: string) => void
 }
 
 const CONNECT_MS = 5000
+const DEAD_KEPT = { most: 10_000, seconds: 2_592_000 } as const
 /** Connections that wait for a push, one a queue; further queues are found by the poll, up to 250 ms later. */
 const MAX_WAITERS = 16
 /** Room for a pool that is made to grow by remote control. */
@@ -156,6 +162,7 @@ export class RedisTransport implements Transport {
         slots,
         clock: this.#clock,
         random: this.#options.random ?? Math.random,
+        dead: this.#options.dead ?? DEAD_KEPT,
         onIdle: () => {
           for (const waiter of this.#waiters.values()) waiter.arm()
         },
@@ -175,6 +182,7 @@ export class RedisTransport implements Transport {
         unackedIndex: this.#keys.unackedIndex,
         leases: queues.known.map((queue) => this.#keys.leases(queue)),
         leaseSeconds: LEASE_SECONDS,
+        logFields: this.#options.logFields ?? {},
         renewMs: renewEveryMs(this.#options.visibilityTimeoutSeconds ?? 3600),
       },
       this.#connection,

@@ -103,7 +103,7 @@ export function deliverySuite(kind: BrokerKind): void {
         expect(worker.lines().at(-1)).toMatchObject({
           level: 'fatal',
           event: 'uncaught-exception',
-          error: { message: 'thrown out of reach', stack_trace: expect.stringContaining('fixtures/app.ts') as string },
+          error: { message: 'thrown out of reach', stack: expect.stringContaining('fixtures/app.ts') as string },
         })
         await start({ queues: 'celery,other', concurrency: 1 })
         const lost = await until('it is lost a second time', async () => {

@@ -115,5 +115,5 @@ export function toldOf(...servers: readonly WebServer[]): number[] {
   return servers
     .flatMap((server) => server.lines())
     .filter(({ event }) => event === 'job-missed' || event === 'job-max-instances')
-    .map(({ scheduled_for: slot }) => Date.parse(String(slot)))
+    .map(({ scheduledFor: slot }) => Date.parse(String(slot)))
 }

@@ -1,7 +1,7 @@
 #!lua
 -- Publishes a dead letter's message again and removes the letter.
 -- KEYS[1] letters  KEYS[2] messages  KEYS[3] index  KEYS[4] the list to publish to
--- ARGV[1] id  ARGV[2] the message  ARGV[3] the channel that wakes the queue's workers
+-- ARGV[1] the letter's key  ARGV[2] the message  ARGV[3] the channel that wakes the queue's workers
 -- Returns 1, or 0 when there is no such letter.
 
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end

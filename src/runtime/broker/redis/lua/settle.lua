@@ -6,7 +6,8 @@
 --   P list raw channel            publish
 --   K parked tag due record       park another message until due (milliseconds)
 --   R key ttl json                store a result; SUCCESS is never overwritten
---   D letters messages index id second letter raw   keep the message itself (raw when it was acknowledged early) as a dead letter
+--   D letters messages index counts id second letter raw most seconds   keep the message itself (raw when it was acknowledged early)
+--                                 as a dead letter, of `most` at most, for so many seconds
 --   G list begun                  give the message back to the head of its list; begun = 1 marks it as redelivered
 --   W parked tag due              park the message itself under a new tag until due
 --   O key ttl                     only once: what is fenced by no tag is fenced by this key
@@ -17,6 +18,7 @@
 --   refused, e an action was refused and nothing was done, p one was refused after another was done: what is left of it is lost.
 --include record
 --include redeliver
+--include dead
 
 local unacked, index = KEYS[1], KEYS[2]
 local at = 1
@@ -61,10 +63,16 @@ local actions = {
   end },
   K = { 4, function(a) return can_park(a[1]) end, function(a) park(KEYS[tonumber(a[1])], a[2], a[3], a[4]) end },
   R = { 3 },
-  D = { 7, function(a) return can('HLEN', a[1]) and can('HLEN', a[2]) and can('ZCARD', a[3]) end, function(a, record, name)
-    redis.call('HSET', KEYS[tonumber(a[1])], a[4], a[6])
-    redis.call('HSET', KEYS[tonumber(a[2])], a[4], record and from_record(record, name) or a[7])
-    redis.call('ZADD', KEYS[tonumber(a[3])], a[5], a[4])
+  D = { 10, function(a)
+    return can('HLEN', a[1]) and can('HLEN', a[2]) and can('ZCARD', a[3]) and can('HLEN', a[4])
+  end, function(a, record, name)
+    local letters, messages, dead_index, counts =
+      KEYS[tonumber(a[1])], KEYS[tonumber(a[2])], KEYS[tonumber(a[3])], KEYS[tonumber(a[4])]
+    local dead = dead_key(letters, counts, a[5])
+    redis.call('HSET', letters, dead, a[7])
+    redis.call('HSET', messages, dead, record and from_record(record, name) or a[8])
+    redis.call('ZADD', dead_index, a[6], dead)
+    trim_dead(letters, messages, dead_index, counts, a[9], tonumber(a[6]) - tonumber(a[10]))
   end },
   G = { 2, function(a) return can('LLEN', a[1]) end, function(a, record, name)
     local raw = from_record(record, name)
