@@ -2,4 +2,5 @@
 ARG BASE=debian:bookworm-slim
 FROM ${BASE}
 RUN apt-get update && apt-get install -y --no-install-recommends chrony && rm -rf /var/lib/apt/lists/*
-ENTRYPOINT ["chronyd", "-d", "-u", "root"]
+# A pidfile that an earlier container left names PID 1, which is chronyd itself here: it would take itself for another one.
+ENTRYPOINT ["sh", "-c", "rm -f /run/chrony/chronyd.pid; exec chronyd -d -u root \"$@\"", "chronyd"]

@@ -3,6 +3,8 @@
 
 /** The pool that runs a task in the control loop itself, so that the worker is silent meanwhile. */
 export const SOLO = 'celery.concurrency.solo:TaskPool'
+/** The one whose tasks run in processes of their own, so that the main process always answers. */
+export const PREFORK = 'celery.concurrency.prefork:TaskPool'
 
 /** A pool, as `stats` tells of it. */
 export interface Pool {

@@ -7,6 +7,11 @@ import { Redis } from 'ioredis'
 
 /** Below a probe's own limit of 5 s. */
 const ANSWER_WITHIN_MS = 4_000
+/** Beyond it an answer is none: with the arguments of its tasks one may be larger than this process. */
+const MOST_ANSWER_BYTES = 1_000_000
+const TAKE_ANSWER = `local answer = redis.call('RPOP', KEYS[1])
+if answer and #answer > tonumber(ARGV[1]) then return '' end
+return answer`
 const REPLY_EXCHANGE = 'reply.celery.pidbox'
 /** kombu's separator of the parts of a binding. */
 const SEP = '\x06\x16'
@@ -52,7 +57,8 @@ export class Pidbox {
       await redis.publish(`/${redis.options.db ?? 0}.celery.pidbox`, this.#message(method, args, ticket, oid))
       const deadline = performance.now() + withinMs
       for (let pause = 10; performance.now() < deadline; pause = Math.min(200, pause * 1.5)) {
-        const reply = await redis.rpop(inbox)
+        const reply = (await redis.eval(TAKE_ANSWER, 1, inbox, MOST_ANSWER_BYTES)) as string | null
+        if (reply === '') return undefined
         const answer = reply === null ? undefined : this.#answerIn(reply, ticket)
         if (answer !== undefined) return answer
         if (reply === null) await delay(pause)

@@ -1,7 +1,7 @@
 // The ping that `celery inspect ping -d celery@<host>` sends, so that a probe costs a few Redis commands instead of a Python
 // process. A broker that can't be reached proves nothing about the worker, and neither does the silence of one that can't answer.
 
-import { SOLO } from './celerypool.ts'
+import { PREFORK, SOLO } from './celerypool.ts'
 import type { Pidbox } from './pidbox.ts'
 import type { PoolWatch } from './poolwatch.ts'
 
@@ -12,6 +12,8 @@ export type PingAnswer =
   | { state: 'stuck'; why: string }
   /** The broker took the question and the worker did not answer in time. */
   | { state: 'silent'; why?: string }
+  /** It has not told the broker that it can be asked. */
+  | { state: 'starting'; why: string }
   /** It can't answer, which is no sign of anything. */
   | { state: 'mute'; why: string }
   /** The question could not be asked. */
@@ -23,6 +25,8 @@ export interface PingLimits {
   readonly startSeconds: number
   /** How long an answer serves other probes too. */
   readonly reuseSeconds: number
+  /** The longest that a task may take; 0 for no limit. */
+  readonly maxTaskSeconds: number
 }
 
 /** Probes that are further apart than this are of two containers: what restarts again and again has not started. */
@@ -40,6 +44,8 @@ export class CeleryPing {
   #running: Promise<PingAnswer> | undefined
   /** It has answered once, so its remote control is on. */
   #answered = false
+  /** Of the silence that goes on. */
+  #silentSince: number | undefined
   #unbound: { readonly since: number; readonly last: number } | undefined
 
   /** @param now monotonic milliseconds */
@@ -81,12 +87,25 @@ export class CeleryPing {
     this.#unbound = undefined
     if ((await this.#pidbox.ask('ping')) === undefined) {
       this.#pool.silenced()
-      const solo = this.#pool.implementation === SOLO
-      return solo ? { state: 'mute', why: 'its pool is solo: it is silent while it runs a task' } : { state: 'silent' }
+      return this.#silence()
     }
     this.#answered = true
+    this.#silentSince = undefined
     this.#pool.refresh()
     return this.#ofPool()
+  }
+
+  /** A prefork pool's main process always answers. Others, and one that has not said what it is, may be in a task that lets nobody in. */
+  #silence(): PingAnswer {
+    const now = this.#now()
+    this.#silentSince ??= now
+    const { implementation } = this.#pool
+    if (implementation === SOLO) return { state: 'mute', why: 'its pool is solo: it is silent while it runs a task' }
+    const { maxTaskSeconds } = this.#limits
+    const mayBeTask = maxTaskSeconds === 0 || now - this.#silentSince <= maxTaskSeconds * 1000
+    return implementation !== PREFORK && mayBeTask
+      ? { state: 'mute', why: 'it is silent, as it may be while a task of a pool that is not prefork lets nobody in' }
+      : { state: 'silent' }
   }
 
   #withoutPidbox(): PingAnswer {
@@ -95,7 +114,7 @@ export class CeleryPing {
     const since = before && now - before.last < PROBES_APART_MS ? before.since : now
     this.#unbound = { since, last: now }
     return now - since < this.#limits.startSeconds * 1000
-      ? { state: 'silent', why: STARTING }
+      ? { state: 'starting', why: STARTING }
       : { state: 'mute', why: MUTE }
   }
 

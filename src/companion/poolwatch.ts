@@ -102,7 +102,7 @@ export class PoolWatch {
     }
     // In this order: a task that begins in between is in both answers rather than in none.
     const reserved = (pool.prefetch ?? Infinity) > MOST_TASKS ? [] : tasksIn(await this.#pidbox.ask('reserved'))
-    const active = tasksIn(await this.#pidbox.ask('active'))
+    const active = tasksIn(await this.#pidbox.ask('active', { safe: true }))
     if (!active || !reserved) return
     const now = performance.now()
     const verdict = this.#judge.judge({ pool, active, reserved }, now)

@@ -54,7 +54,7 @@ async function route(target: string, parts: Parts): Promise<Answer> {
       if (!parts.ping) return { status: 404, body: 'Pings are answered beside Celery workers only.\n' }
       return pingAnswer(
         await parts.ping.ask(),
-        new URLSearchParams(query).get('for') === 'liveness',
+        purposeOf(new URLSearchParams(query).get('for')),
         parts.settings.nodeName,
       )
     case '/metrics':
@@ -68,11 +68,18 @@ async function route(target: string, parts: Parts): Promise<Answer> {
   }
 }
 
+/** Which of the kubelet's probes asks. */
+export type Purpose = 'startup' | 'readiness' | 'liveness'
+
+function purposeOf(text: string | null): Purpose {
+  return text === 'liveness' || text === 'startup' ? text : 'readiness'
+}
+
 /**
  * Dead is not unready: a broker that is away makes a worker unready and must not get it killed. One that can't answer by its nature is
  * neither, since it would never be ready.
  */
-export function pingAnswer(answer: PingAnswer, forLiveness: boolean, node: string): Answer {
+export function pingAnswer(answer: PingAnswer, purpose: Purpose, node: string): Answer {
   switch (answer.state) {
     case 'pong':
       return { status: 200, body: `${node}: pong${answer.note === undefined ? '' : `, though ${answer.note}`}\n` }
@@ -83,9 +90,15 @@ export function pingAnswer(answer: PingAnswer, forLiveness: boolean, node: strin
         status: 503,
         body: `${node} did not answer the ping${answer.why === undefined ? '' : `: ${answer.why}`}\n`,
       }
+    case 'starting':
+      // What has not started is no reason to kill: a companion that was restarted knows nothing of what was before.
+      return { status: purpose === 'liveness' ? 200 : 503, body: `${node} can not be asked: ${answer.why}\n` }
     case 'mute':
       return { status: 200, body: `whether ${node} works is not known: ${answer.why}\n` }
     case 'unknown':
-      return { status: forLiveness ? 200 : 503, body: `the broker can not be asked about ${node}: ${answer.why}\n` }
+      return {
+        status: purpose === 'readiness' ? 503 : 200,
+        body: `the broker can not be asked about ${node}: ${answer.why}\n`,
+      }
   }
 }

@@ -14,7 +14,8 @@ export function clockStatus(skew: Skew): NonNullable<TaskQueueStatus['clock']> {
   const [first] = worst.toSorted((a, b) => Math.abs(b.seconds) - Math.abs(a.seconds))
   return {
     skew: skewText(first?.seconds),
-    ...(first ? { pod: first.pod } : {}),
+    // Of clocks that agree, the farthest is another one each time.
+    ...(first && skewText(first.seconds) !== skewText(0) ? { pod: first.pod } : {}),
     ...(skew.broker ? { hostAgainstBroker: skewText(skew.broker.seconds) } : {}),
     ...(skew.ntp ? { hostAgainstNtp: skewText(skew.ntp.seconds) } : {}),
     ...(skew.brokerAgainstNtp ? { brokerAgainstNtp: skewText(skew.brokerAgainstNtp.seconds) } : {}),
@@ -94,7 +95,10 @@ function againstBroker({ shared }: Skew, offset: Offset, said: string): Said {
         reason: 'BrokerClockSkewed',
         message: `${sentence} Every pod says the same, so it is the broker's clock that is wrong: correct the time on the broker's host.`,
       }
-    : { reason: 'PodClockSkewed', message: `${sentence} Correct the time on ${nodeOf(offset)}.` }
+    : {
+        reason: 'PodClockSkewed',
+        message: `${sentence} Correct the time on ${nodeOf(offset)}, or the broker's if that is the wrong one: NTP servers in spec.clockSync.servers tell.`,
+      }
 }
 
 function way({ seconds }: { readonly seconds: number }): string {

@@ -29,7 +29,7 @@ export interface Skew {
   readonly brokerAgainstNtp?: NtpOffset & { readonly pods: number }
   /** The worker that is farthest from beat: the worker's clock minus beat's. */
   readonly beat?: Offset
-  /** True when every measured pod says nearly the same of the broker, beyond its own noise: then it is the broker's clock that is off. */
+  /** True when pods of several nodes all say nearly the same of the broker, beyond its own noise: then it is the broker's clock that is off. */
   readonly shared: boolean
   /** Why pods know nothing of NTP although servers are set: what one of them says. */
   readonly ntpTrouble?: Trouble
@@ -77,7 +77,8 @@ export function skewOf(broker: BrokerObservation | undefined, pods: readonly Liv
     ntpTrouble: troubleOf(entries, 'ntpTrouble'),
     disciplineTrouble: troubleOf(entries, 'disciplineTrouble'),
   }
-  const distinct = new Set(fromBroker.map(({ pod }) => pod)).size
+  // Pods of one node share its clock: they are one witness.
+  const distinct = new Set(fromBroker.map(({ node, pod }) => node ?? pod)).size
   return { ...present(parts), shared: distinct > 1 && spread(fromBroker) < Math.abs(worst) / 2 }
 }
 
@@ -87,7 +88,7 @@ function clockOf(entry: PodPresence, pod: LivePod, beat: boolean): PodClock {
     pod: pod.metadata.name,
     ...(nodeName === undefined ? {} : { node: nodeName }),
     beat,
-    broker: entry.offsetSeconds ?? undefined,
+    broker: Number.isFinite(entry.offsetSeconds) ? (entry.offsetSeconds ?? undefined) : undefined,
     ntp: ntpOf(entry.detail.ntp),
   }
 }

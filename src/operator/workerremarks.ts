@@ -62,7 +62,9 @@ function visibility({ spec }: TaskQueue, { broker }: Skew): Remark | undefined {
   const [longest] = (spec.workers ?? []).toSorted((a, b) => b.maxTaskSeconds - a.maxTaskSeconds)
   if (!longest) return undefined
   // kombu scores what it holds by its own host's clock, and every other worker judges it by theirs.
-  const skew = Math.ceil(Math.abs(broker?.seconds ?? 0))
+  const apart = Math.abs(broker?.seconds ?? 0)
+  // Below that the clocks agree, and a figure that moves by itself would be another status each time.
+  const skew = apart < 0.25 ? 0 : Math.ceil(apart)
   const needed = longest.maxTaskSeconds + GRACE_MARGIN_SECONDS + skew
   const timeout = spec.broker.visibilityTimeoutSeconds
   if (needed < timeout) return undefined

@@ -142,7 +142,6 @@ describe.concurrent('clocks', () => {
       async () =>
         expect((await queue('clocks')).status?.clock).toEqual({
           skew: '<0.25s',
-          pod: expect.any(String) as string,
           hostAgainstBroker: '<0.25s',
           hostAgainstNtp: '<0.25s',
           brokerAgainstNtp: '<0.25s',

@@ -24,7 +24,7 @@ export function celeryProbes(by: WorkerPool['probe'], app: string): Probes {
 
 function byCompanion(): Probes {
   return {
-    startupProbe: { ...get('/ping?for=liveness', COMPANION_PORT), periodSeconds: 5, failureThreshold: 60 },
+    startupProbe: { ...get('/ping?for=startup', COMPANION_PORT), periodSeconds: 5, failureThreshold: 60 },
     readinessProbe: { ...get('/ping?for=readiness', COMPANION_PORT), periodSeconds: 10, failureThreshold: 3 },
     // A companion that keeps crashing comes back after at most 300 s, and must not take a healthy worker with it: 37 x 10 s.
     livenessProbe: {

@@ -41,7 +41,9 @@ export async function credentialsFrom(path: string): Promise<Credentials> {
   const text = await read(path)
   if (text === undefined) throw invalid(`The kubeconfig ${path} can not be read: give the path of one in KUBECONFIG.`)
   const { cluster, user } = contextOf(text.toString('utf8'), path)
-  const needsLibrary = [user.exec, user['auth-provider'], cluster['proxy-url']].some((each) => each !== undefined)
+  const needsLibrary = [user.exec, user['auth-provider'], user.as, cluster['proxy-url']].some(
+    (each) => each !== undefined,
+  )
   if (needsLibrary) return byLibrary((config) => config.loadFromFile(path), path)
   const [ca, cert, key, token] = await Promise.all([
     given(path, cluster, 'certificate-authority'),
@@ -49,6 +51,7 @@ export async function credentialsFrom(path: string): Promise<Credentials> {
     given(path, user, 'client-key'),
     tokenOf(path, user),
   ])
+  const serverName = said(cluster['tls-server-name'])
   return {
     url: urlOf(cluster.server, `cluster.server of ${path}`),
     headers: authorization(token, user),
@@ -57,7 +60,7 @@ export async function credentialsFrom(path: string): Promise<Credentials> {
       ...(cert && { cert }),
       ...(key && { key }),
       ...(cluster['insecure-skip-tls-verify'] === true && { rejectUnauthorized: false }),
-      ...(typeof cluster['tls-server-name'] === 'string' && { servername: cluster['tls-server-name'] }),
+      ...(serverName !== undefined && { servername: serverName }),
     },
   }
 }
@@ -103,10 +106,10 @@ function parsed(text: string, path: string): unknown {
 
 /** A value that stands in the file (`NAME-data`), or in another that it names, from where the kubeconfig is. */
 async function given(path: string, from: Fields, name: string): Promise<Buffer | undefined> {
-  const data = from[`${name}-data`]
-  if (typeof data === 'string') return Buffer.from(data, 'base64')
-  const file = from[name]
-  if (typeof file !== 'string') return undefined
+  const data = said(from[`${name}-data`])
+  if (data !== undefined) return Buffer.from(data, 'base64')
+  const file = said(from[name])
+  if (file === undefined) return undefined
   return read(resolve(dirname(path), file)).then((bytes) => {
     if (!bytes) throw invalid(`${name} of the kubeconfig ${path} names ${file}, which can not be read.`)
     return bytes
@@ -114,15 +117,16 @@ async function given(path: string, from: Fields, name: string): Promise<Buffer |
 }
 
 async function tokenOf(path: string, user: Fields): Promise<string | undefined> {
-  if (typeof user.tokenFile !== 'string') return typeof user.token === 'string' ? user.token : undefined
+  if (said(user.tokenFile) === undefined) return said(user.token)
   const bytes = await given(path, user, 'tokenFile')
   return bytes?.toString('utf8').trim()
 }
 
 function authorization(token: string | undefined, { username, password }: Fields): Record<string, string> {
   if (token !== undefined) return bearer(token)
-  if (typeof username !== 'string' || typeof password !== 'string') return {}
-  return { authorization: `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}` }
+  const [name, word] = [said(username), said(password)]
+  if (name === undefined || word === undefined) return {}
+  return { authorization: `Basic ${Buffer.from(`${name}:${word}`).toString('base64')}` }
 }
 
 function bearer(token: string): Record<string, string> {
@@ -161,6 +165,12 @@ interface LibraryOptions {
 function urlOf(text: unknown, where: string): URL {
   if (typeof text === 'string' && URL.canParse(text)) return new URL(text)
   throw invalid(`${where} is ${JSON.stringify(text ?? '')}, which is no URL: give one such as https://host:6443.`)
+}
+
+/** A text that is there: an empty one is none, and YAML makes numbers of some. */
+function said(value: unknown): string | undefined {
+  if (typeof value === 'number') return String(value)
+  return typeof value === 'string' && value !== '' ? value : undefined
 }
 
 function fields(value: unknown): Fields {

@@ -217,12 +217,15 @@ describe('the Secret of the broker', () => {
   it('that is gone changes nothing of what runs', async () => {
     await put(redis.url)
     await plane.create({ name: 'keeps', spec: spec({ broker, beat: {} }) })
+    // What was known of the Secret before may have been tried first: that broker is gone.
+    await plane.condition('keeps', 'BrokerReachable', 'True')
+    await plane.settled('keeps')
     const before = await eventually(async () => {
       const found = await revisions('keeps')
       expect(found[1]).toBeDefined()
+      expect(found[1]).toBe(found[0])
       return found
     })
-    await plane.settled('keeps')
     await plane.client.delete(secrets, 'demo', 'broker')
     await plane.stopOperator()
     plane.startOperator()

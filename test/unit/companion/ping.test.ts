@@ -1,6 +1,6 @@
 // What a probe is answered for what the worker says or does not say. That real workers behave so is shown in test/conformance.
 import { beforeEach, describe, expect, it } from 'vitest'
-import { SOLO, type PoolVerdict } from '../../../src/companion/celerypool.ts'
+import { PREFORK, SOLO, type PoolVerdict } from '../../../src/companion/celerypool.ts'
 import { CeleryPing } from '../../../src/companion/ping.ts'
 
 let now: number
@@ -35,7 +35,7 @@ beforeEach(() => {
   ping = new CeleryPing(
     { ask, bound: () => Promise.resolve(bound) },
     pool,
-    { startSeconds: 240, reuseSeconds: 2 },
+    { startSeconds: 240, reuseSeconds: 2, maxTaskSeconds: 600 },
     () => now,
   )
 })
@@ -48,6 +48,7 @@ async function probe(afterSeconds: number): Promise<string> {
 
 describe('a worker', () => {
   it('that answers and then does not is silent, also when the broker has lost its pidbox', async () => {
+    implementation = PREFORK
     expect(await probe(5)).toBe('pong')
     answers = false
     expect(await probe(5)).toBe('silent')
@@ -57,7 +58,7 @@ describe('a worker', () => {
 
   it('without a pidbox starts at first and is mute after a while; it is asked once it has one', async () => {
     bound = false
-    for (let second = 5; second < 240; second += 5) expect(await probe(5)).toBe('silent')
+    for (let second = 5; second < 240; second += 5) expect(await probe(5)).toBe('starting')
     await probe(5)
     expect(await probe(5)).toBe('mute')
     expect(asked).toBe(0)
@@ -68,9 +69,9 @@ describe('a worker', () => {
   it('that restarts again and again without a pidbox is never mute', async () => {
     bound = false
     for (let i = 0; i < 100; i++) {
-      expect(await probe(5)).toBe('silent')
+      expect(await probe(5)).toBe('starting')
       // The back-off: nobody probes a container that isn't there.
-      expect(await probe(60)).toBe('silent')
+      expect(await probe(60)).toBe('starting')
     }
   })
 
@@ -79,9 +80,24 @@ describe('a worker', () => {
     expect(await probe(5)).toBe('pong')
     answers = false
     expect(await probe(5)).toBe('mute')
-    implementation = 'celery.concurrency.prefork:TaskPool'
+    implementation = PREFORK
     expect(await probe(5)).toBe('silent')
   })
+
+  it.each([undefined, 'celery.concurrency.gevent:TaskPool'])(
+    'whose pool is %s may be in a task that lets nobody in: it is silent after the longest that one may take',
+    async (pool) => {
+      implementation = pool
+      answers = false
+      for (let second = 0; second < 600; second += 10) expect(await probe(10)).toBe('mute')
+      await probe(10)
+      expect(await probe(10)).toBe('silent')
+      answers = true
+      expect(await probe(10)).toBe('pong')
+      answers = false
+      expect(await probe(10)).toBe('mute')
+    },
+  )
 
   it('that answers and whose pool does nothing is stuck; one whose pool still works tells what is late', async () => {
     const stuck = [{ id: 'a', task: 'shop.send', seconds: 700 }]

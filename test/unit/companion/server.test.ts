@@ -6,23 +6,26 @@ import { readSettings } from '../../../src/companion/settings.ts'
 
 describe('the answer to a probe', () => {
   it.each([
-    ['pong', { state: 'pong' } as const, true, 200],
-    ['pong', { state: 'pong' } as const, false, 200],
-    ['silence', { state: 'silent' } as const, true, 503],
-    ['silence', { state: 'silent' } as const, false, 503],
-    ['word that the pool is stuck', { state: 'stuck', why: 'all slots are held' } as const, true, 503],
-    ['word that the pool is stuck', { state: 'stuck', why: 'all slots are held' } as const, false, 503],
-    ['nothing, from one that can not answer', { state: 'mute', why: 'solo' } as const, true, 200],
-    ['nothing, from one that can not answer', { state: 'mute', why: 'solo' } as const, false, 200],
-  ])('after %s', (_, answer, forLiveness, status) => {
-    expect(pingAnswer(answer, forLiveness, 'celery@a').status).toBe(status)
+    ['pong', { state: 'pong' } as const, 'liveness' as const, 200],
+    ['pong', { state: 'pong' } as const, 'readiness' as const, 200],
+    ['silence', { state: 'silent' } as const, 'liveness' as const, 503],
+    ['silence', { state: 'silent' } as const, 'readiness' as const, 503],
+    ['word that the pool is stuck', { state: 'stuck', why: 'all slots are held' } as const, 'liveness' as const, 503],
+    ['word that the pool is stuck', { state: 'stuck', why: 'all slots are held' } as const, 'readiness' as const, 503],
+    ['word that it has not started', { state: 'starting', why: 'no pidbox' } as const, 'liveness' as const, 200],
+    ['word that it has not started', { state: 'starting', why: 'no pidbox' } as const, 'startup' as const, 503],
+    ['word that it has not started', { state: 'starting', why: 'no pidbox' } as const, 'readiness' as const, 503],
+    ['nothing, from one that can not answer', { state: 'mute', why: 'solo' } as const, 'liveness' as const, 200],
+    ['nothing, from one that can not answer', { state: 'mute', why: 'solo' } as const, 'readiness' as const, 200],
+  ])('after %s', (_, answer, purpose, status) => {
+    expect(pingAnswer(answer, purpose, 'celery@a').status).toBe(status)
   })
 
   it('without a broker is unready and not dead', () => {
     const answer = { state: 'unknown', why: 'connection refused' } as const
-    expect(pingAnswer(answer, true, 'celery@a').status).toBe(200)
-    expect(pingAnswer(answer, false, 'celery@a').status).toBe(503)
-    expect(pingAnswer(answer, false, 'celery@a').body).toContain('connection refused')
+    expect(pingAnswer(answer, 'liveness', 'celery@a').status).toBe(200)
+    expect(pingAnswer(answer, 'readiness', 'celery@a').status).toBe(503)
+    expect(pingAnswer(answer, 'readiness', 'celery@a').body).toContain('connection refused')
   })
 })
 

@@ -63,6 +63,22 @@ describe('credentials of a kubeconfig', () => {
     expect(basic.tls).toEqual({ rejectUnauthorized: false })
   })
 
+  it('take what is empty for absent, and a number for a text', async () => {
+    const { headers, tls } = await credentialsFrom(
+      kubeconfig(
+        { token: '', tokenFile: '', 'client-key': '', 'client-certificate-data': '', username: 'a', password: 12345 },
+        { 'certificate-authority-data': '' },
+      ),
+    )
+    expect(headers).toEqual({ authorization: `Basic ${base64('a:12345')}` })
+    expect(tls).toEqual({})
+  })
+
+  it('act as whom the user says', async () => {
+    const { headers } = await credentialsFrom(kubeconfig({ token: 't', as: 'somebody' }))
+    expect(headers).toMatchObject({ 'Impersonate-User': 'somebody' })
+  })
+
   it('are asked of a program, where one is named', async () => {
     const program = join(folder, 'login')
     const answer = {

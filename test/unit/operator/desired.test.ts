@@ -111,6 +111,7 @@ describe('the Deployment of a Celery pool', () => {
   it('is probed through the companion, which it has even without clocks', () => {
     expect(first(template.spec?.initContainers).name).toBe('companion')
     expect(worker.livenessProbe?.httpGet).toMatchObject({ path: '/ping?for=liveness', port: 9809 })
+    expect(worker.startupProbe?.httpGet).toMatchObject({ path: '/ping?for=startup', port: 9809 })
     const { failureThreshold = 0, periodSeconds = 0 } = worker.livenessProbe ?? {}
     expect(failureThreshold * periodSeconds).toBeGreaterThanOrEqual(360)
   })

@@ -422,8 +422,13 @@ describe('SKEW', () => {
       reason: 'PodClockSkewed',
       message: expect.stringContaining('Pod b') as string,
     })
-    const all = situation(taskQueue(), { pods, broker: reachable(0, [presence('a', 90), presence('b', 90.1)]) })
+    const said = reachable(0, [presence('a', 90), presence('b', 90.1)])
+    const [a = pod('a', readyStatus), b = pod('b', readyStatus)] = pods
+    const apart = [a, { ...b, spec: { ...b.spec, nodeName: 'node-2' } }]
+    const all = situation(taskQueue(), { pods: apart, broker: said })
     expect(condition(all, 'ClockSynchronized').reason).toBe('BrokerClockSkewed')
+    // Pods of one node share its clock: they are one witness.
+    expect(condition(situation(taskQueue(), { pods, broker: said }), 'ClockSynchronized').reason).toBe('PodClockSkewed')
   })
 })
 
@@ -470,6 +475,12 @@ describe('ClockSynchronized', () => {
       'Pod b is 75s ahead of NTP (ntp.example); the limit is 60s. Correct the time on node node-1.',
     ],
     ['a lone pod whose clock is wrong', [told('a', 75, 75)], 'PodClockSkewed', 'Pod a is 75s ahead of NTP'],
+    [
+      'one that says nonsense beside one that is off',
+      [told('a', Number.NaN), told('b', 75)],
+      'PodClockSkewed',
+      'Pod b is 75s ahead of the broker',
+    ],
     ['both', [told('a', 180, 90), told('b', 180, 90)], 'BrokerClockSkewed', 'Pod a is 90s ahead of NTP'],
     ['apart together', [told('a', 80, 40)], 'PodClockSkewed', 'Pod a is 80s ahead of the broker'],
     [
