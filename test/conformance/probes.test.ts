@@ -128,6 +128,8 @@ describe.each(CELERY_VERSIONS)('Celery %s:', (version) => {
     await redis.up()
     await answers(one, 200, 'pong')
     expect((await one.readiness()).status).toBe(200)
+    // Of a pool that is not known yet silence proves nothing.
+    await until('its pool is known', async () => (await one.metrics()).includes('taskqueue_celery_pool_stuck 0'))
     worker.child.kill('SIGSTOP')
     await answers(one, 503, 'did not answer')
     expect((await one.readiness()).status).toBe(503)
@@ -171,7 +173,7 @@ describe.each(CELERY_VERSIONS)('Celery %s:', (version) => {
       await without.worker('off', '--concurrency', '1')
       expect(await bound('off')).toBe(false)
       const one = await companion('off', { start: 3 })
-      await answers(one, 503, 'no pidbox yet')
+      await answers(one, 200, 'no pidbox yet')
       await answers(one, 200, 'remote control is switched off')
       expect((await one.readiness()).status).toBe(200)
     } finally {

@@ -94,7 +94,7 @@ describe('the companion', () => {
     })
     const silent = await ask(port, '/ping')
     expect(silent.status).toBe(503)
-    expect(silent.body).toContain('did not answer the ping')
+    expect(silent.body).toContain('no pidbox yet')
   })
 
   it('ends by itself at SIGTERM', async () => {
