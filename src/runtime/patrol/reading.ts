@@ -2,6 +2,7 @@
 import { lastSlotOf, overdueSeconds, slotTaskId } from '../beat/overdue.ts'
 import type { RedisStore } from '../broker/redis/store.ts'
 import type { Answer } from '../broker/safety.ts'
+import type { Cursor } from '../broker/store.ts'
 import type { Transport } from '../broker/transport.ts'
 import type { Clock } from '../clock.ts'
 import { askWorkers } from '../control/ask-workers.ts'
@@ -116,27 +117,54 @@ async function readSchedules(ground: Ground, now: number): Promise<ScheduleSeen[
   const { store, beat, schedules } = ground
   if (schedules.length === 0) return []
   const [cursors, paused] = [await store.readCursors(beat), await store.readPausedSchedules(beat)]
-  const seen: ScheduleSeen[] = []
-  for (const schedule of schedules) {
-    const { name, trigger, queue } = schedule
+  const sent = new Map(schedules.flatMap((schedule) => lastSent(schedule, cursors.get(schedule.name), beat)))
+  const waiting = await readWaiting(ground, sent)
+  return schedules.flatMap((schedule): ScheduleSeen[] => {
+    const { name, trigger } = schedule
     const cursor = cursors.get(name)
     // What never comes again needs no place.
-    if (!cursor && trigger.next(now) === undefined) continue
-    const slot = lastSlotOf(schedule, cursor)
-    const firedAt = cursor?.firedAt ?? null
-    const sent = slot !== undefined && firedAt !== null && firedAt >= slot
-    const id = sent ? slotTaskId(beat, name, slot) : undefined
-    const waiting = id && (await store.waitingAmong(queue ?? ground.defaultQueue, [id], MOST_SEARCHED))
-    seen.push({
-      name,
-      paused: paused.has(name),
-      known: cursor !== undefined,
-      overdueSeconds: cursor ? overdueSeconds(schedule, cursor, now) : 0,
-      sentSecondsAgo: sent ? Math.max(0, Math.floor((now - firedAt) / 1000)) : null,
-      waits: waiting ? waiting.size > 0 : false,
-    })
+    if (!cursor && trigger.next(now) === undefined) return []
+    const last = sent.get(name)
+    return [
+      {
+        name,
+        paused: paused.has(name),
+        known: cursor !== undefined,
+        overdueSeconds: cursor ? overdueSeconds(schedule, cursor, now) : 0,
+        sentSecondsAgo: last ? Math.max(0, Math.floor((now - last.at) / 1000)) : null,
+        waits: last !== undefined && waiting.has(last.id),
+      },
+    ]
+  })
+}
+
+/** A schedule's last slot as a message: its task's id, and when it was sent. */
+interface LastSent {
+  readonly id: string
+  readonly at: number
+}
+
+function lastSent(schedule: Schedule, cursor: Cursor | undefined, beat: string): [name: string, sent: LastSent][] {
+  const slot = lastSlotOf(schedule, cursor)
+  const at = cursor?.firedAt ?? null
+  if (slot === undefined || at === null || at < slot) return []
+  return [[schedule.name, { id: slotTaskId(beat, schedule.name, slot), at }]]
+}
+
+/** The ids of those that lie in their queues still. A queue is searched once, however many schedules send to it. */
+async function readWaiting(
+  { store, schedules, defaultQueue }: Ground,
+  sent: ReadonlyMap<string, LastSent>,
+): Promise<ReadonlySet<string>> {
+  const ids = new Map<string, string[]>()
+  for (const { name, queue = defaultQueue } of schedules) {
+    const last = sent.get(name)
+    if (last) ids.set(queue, [...(ids.get(queue) ?? []), last.id])
   }
-  return seen
+  const found = new Set<string>()
+  for (const [queue, wanted] of ids)
+    for (const id of await store.waitingAmong(queue, wanted, MOST_SEARCHED)) found.add(id)
+  return found
 }
 
 function object(value: unknown): Readonly<Record<string, unknown>> | undefined {
