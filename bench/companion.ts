@@ -4,7 +4,7 @@
 
 import { spawn } from 'node:child_process'
 import { hostname } from 'node:os'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
@@ -13,12 +13,11 @@ import { Celery, celeryBin } from '../test/conformance/support/celery.ts'
 import { startChronyd, type Chronyd } from '../test/fixtures/chronyd.ts'
 import { freePort, startRedis } from '../test/fixtures/redis-server.ts'
 import { until } from '../test/fixtures/until.ts'
+import { cpuSeconds, memoryKiB } from './proc.ts'
 
 const MAIN = join(import.meta.dirname, '../src/companion/dist/main.js')
 /** As in src/operator/desired/companion.ts. */
 const FLAGS = ['--max-old-space-size=16', '--max-semi-space-size=1', '--single-threaded-gc']
-/** The kernel's clock ticks in a second of /proc/<pid>/stat. */
-const TICKS = 100
 
 const { values } = parseArgs({
   options: { seconds: { type: 'string', default: '60' }, celery: { type: 'boolean', default: false } },
@@ -68,13 +67,13 @@ async function measure(): Promise<void> {
     const startSeconds = (performance.now() - began) / 1000
     // What starting cost is not what running costs.
     await delay(5_000)
-    let memory = anonymousKiB(pid)
-    const [ticks, from] = [cpuTicks(pid), performance.now()]
+    let memory = memoryKiB(pid, 'RssAnon')
+    const [before, from] = [cpuSeconds(pid), performance.now()]
     while (performance.now() - from < seconds * 1000) {
       await delay(Math.min(1_000, seconds * 1000))
-      memory = Math.max(memory, anonymousKiB(pid))
+      memory = Math.max(memory, memoryKiB(pid, 'RssAnon'))
     }
-    const share = (cpuTicks(pid) - ticks) / TICKS / ((performance.now() - from) / 1000)
+    const share = (cpuSeconds(pid) - before) / ((performance.now() - from) / 1000)
     print('anonymous memory at most', `${(memory / 1024).toFixed(1)} MiB`, '24 MiB', memory <= 24 * 1024)
     print(`CPU over ${seconds} s`, `${(share * 100).toFixed(2)} % of a core`, '0.5 %', share <= 0.005)
     print('start to first measurement', `${startSeconds.toFixed(2)} s`, '3 s', startSeconds <= 3)
@@ -95,16 +94,6 @@ async function known(port: number): Promise<boolean> {
   } catch {
     return false
   }
-}
-
-function anonymousKiB(pid: number): number {
-  return Number(/^RssAnon:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
-}
-
-/** User and system time; what stands before them may hold spaces. */
-function cpuTicks(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? []
-  return Number(fields[11]) + Number(fields[12])
 }
 
 function print(what: string, figure: string, target: string, met: boolean): void {

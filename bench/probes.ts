@@ -2,7 +2,6 @@
 // of the companion per /ping, and that of `celery inspect ping -d`. It asserts nothing. What the worker itself spends on an answer is the
 // same for both and is told beside them.
 import { execFile, spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -12,10 +11,9 @@ import { tied } from '../deploy/local/command.ts'
 import { Celery, MODULES, celeryBin } from '../test/conformance/support/celery.ts'
 import { freePort, startRedis } from '../test/fixtures/redis-server.ts'
 import { until } from '../test/fixtures/until.ts'
+import { cpuSeconds, statFields, ticks } from './proc.ts'
 
 const MAIN = fileURLToPath(new URL('../src/companion/main.ts', import.meta.url))
-/** Of the kernel's clock in /proc: 100 on every platform that Linux runs on today. */
-const TICKS_PER_SECOND = 100
 const COMMANDS = 5
 
 const probes = Number(process.argv[2] ?? 3000)
@@ -24,12 +22,6 @@ const redis = await startRedis()
 const celery = new Celery(bin, redis.url)
 const worker = await celery.worker('bench', '--concurrency', '1')
 const node = `py-bench@${hostname()}`
-
-/** CPU seconds of a process so far, its threads included. */
-function cpuOf(pid = 0): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
-}
 
 /** As in a pod, but that each answer is of its own: the 2 s for which one is reused are 0 here. */
 async function companion(): Promise<void> {
@@ -47,18 +39,19 @@ async function companion(): Promise<void> {
     TASKQUEUE_COMPANION_REUSE_SECONDS: '0',
   }
   const child = spawn(program, args, { env, stdio: 'ignore' })
+  const [pid = 0, workerPid = 0] = [child.pid, worker.child.pid]
   const ping = (): Promise<Response> => fetch(`http://127.0.0.1:${port}/ping?for=liveness`)
   try {
     await until('it pongs', async () => (await (await ping().catch(() => new Response(''))).text()).includes('pong'))
-    const idleFrom = cpuOf(child.pid)
+    const idleFrom = cpuSeconds(pid)
     await delay(20_000)
-    const idle = (cpuOf(child.pid) - idleFrom) / 20
-    const [from, workerFrom, began] = [cpuOf(child.pid), cpuOf(worker.child.pid), performance.now()]
+    const idle = (cpuSeconds(pid) - idleFrom) / 20
+    const [from, workerFrom, began] = [cpuSeconds(pid), cpuSeconds(workerPid), performance.now()]
     let pongs = 0
     for (let i = 0; i < probes; i++) if ((await (await ping()).text()).includes('pong')) pongs++
     const seconds = (performance.now() - began) / 1000
-    const each = ((cpuOf(child.pid) - from - idle * seconds) / probes) * 1000
-    const ofWorker = ((cpuOf(worker.child.pid) - workerFrom) / probes) * 1000
+    const each = ((cpuSeconds(pid) - from - idle * seconds) / probes) * 1000
+    const ofWorker = ((cpuSeconds(workerPid) - workerFrom) / probes) * 1000
     print(
       `companion: ${each.toFixed(3)} ms of CPU a probe (${probes} probes, ${pongs} pongs, in ${seconds.toFixed(1)} s)`,
     )
@@ -83,8 +76,8 @@ async function command(each: number): Promise<void> {
 
 /** CPU seconds of the children that have ended and been waited for. */
 function childSeconds(): number {
-  const fields = readFileSync('/proc/self/stat', 'utf8').split(') ')[1]?.split(' ') ?? []
-  return (Number(fields[13]) + Number(fields[14])) / TICKS_PER_SECOND
+  const fields = statFields('self')
+  return (Number(fields[13]) + Number(fields[14])) / ticks()
 }
 
 function print(line: string): void {

@@ -2,7 +2,7 @@
 // measurement on shared cores slower than it is. Seconds of CPU say more there than seconds of the clock.
 import { readdirSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { ticks } from './program.ts'
+import { ticks } from '../proc.ts'
 
 export class MachineTime {
   readonly #at = performance.now()

@@ -1,8 +1,9 @@
 // A process that is measured: started in a group of the bench's, its output in a file, its time and memory read from /proc.
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import { tied } from '../../deploy/local/command.ts'
 import { until } from '../../test/fixtures/until.ts'
+import { cpuSeconds, memoryKiB } from '../proc.ts'
 
 export class Program {
   readonly #child: ChildProcess
@@ -47,15 +48,12 @@ export class Program {
 
   /** User and system time so far. */
   cpuSeconds(): number {
-    const fields = readFileSync(`/proc/${this.pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
-    return (Number(fields[11]) + Number(fields[12])) / ticks()
+    return cpuSeconds(this.pid)
   }
 
   /** In MiB: what is resident, the most that ever was, and what of it is its own. */
   memory(): { rss: number; peak: number; anonymous: number } {
-    const status = readFileSync(`/proc/${this.pid}/status`, 'utf8')
-    const mebibytes = (name: string): number =>
-      Math.round(Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1]) / 1024)
+    const mebibytes = (name: Parameters<typeof memoryKiB>[1]): number => Math.round(memoryKiB(this.pid, name) / 1024)
     return { rss: mebibytes('VmRSS'), peak: mebibytes('VmHWM'), anonymous: mebibytes('RssAnon') }
   }
 
@@ -66,12 +64,4 @@ export class Program {
     this.#child.kill(signal)
     await ended
   }
-}
-
-let clockTicks: number | undefined
-
-/** How many ticks the kernel counts in a second of CPU. */
-export function ticks(): number {
-  clockTicks ??= Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }))
-  return clockTicks
 }
