@@ -1,6 +1,6 @@
 // What the clocks' skew means: ClockSynchronized, whose clock is wrong, and what to do. Pure; the measurements are in skew.ts.
 
-import type { Finding } from './conditions.ts'
+import { ended, type Finding } from './conditions.ts'
 import type { Condition } from './objects.ts'
 import { skewText, type Offset, type Skew } from './skew.ts'
 import type { TaskQueue, TaskQueueStatus } from './taskqueue.ts'
@@ -129,8 +129,4 @@ function remarksOf(queue: TaskQueue, skew: Skew, disciplineAllowed: boolean): Sa
       message: `Nothing is known of NTP, as pod ${skew.ntpTrouble.pod} says: ${ended(skew.ntpTrouble.message)}`,
     })
   return remarks
-}
-
-function ended(sentence: string): string {
-  return /[.!?]$/.test(sentence) ? sentence : `${sentence}.`
 }

@@ -32,6 +32,11 @@ export function sentences(list: readonly string[]): string {
   return [...list.slice(0, MOST_SENTENCES), ...(more > 0 ? [`And ${more} more.`] : [])].join(' ')
 }
 
+/** The sentence with its full stop. */
+export function ended(sentence: string): string {
+  return /[.!?]$/.test(sentence) ? sentence : `${sentence}.`
+}
+
 function readable(message: string): string {
   // Not half of a character: the API server would store another one, and the status would differ for ever.
   return message.length <= MOST_CHARACTERS ? message : `${message.slice(0, MOST_CHARACTERS - 1)}…`.toWellFormed()

@@ -1,7 +1,7 @@
 // What a person should know of workers that are all there: tasks beyond their time, and tasks that may be delivered twice. Pure. It costs
 // nobody the condition; what is missing is in workerstatus.ts.
 
-import type { Finding } from './conditions.ts'
+import { ended, type Finding } from './conditions.ts'
 import { GRACE_MARGIN_SECONDS } from './desired/worker.ts'
 import type { Situation } from './situation.ts'
 import type { Skew } from './skew.ts'
@@ -73,8 +73,4 @@ function visibility({ spec }: TaskQueue, { broker }: Skew): Remark | undefined {
     reason: 'VisibilityTimeoutShort',
     message: `A task may be delivered twice: ${parts} reach the visibility timeout of ${timeout}s. Set spec.broker.visibilityTimeoutSeconds, and the app's own broker_transport_options, above ${needed}s.`,
   }
-}
-
-function ended(sentence: string): string {
-  return /[.!?]$/.test(sentence) ? sentence : `${sentence}.`
 }

@@ -31,15 +31,19 @@ export async function credentialsOf(env: NodeJS.ProcessEnv): Promise<Credentials
   // Files that are merged are left to the library.
   if (named.length > 1) return byLibrary((config) => config.loadFromDefault(), undefined)
   if (named[0] !== undefined) return credentialsFrom(named[0])
-  const own = await read(resolve(homedir(), '.kube/config'))
-  if (own !== undefined) return credentialsFrom(resolve(homedir(), '.kube/config'))
-  return ofServiceAccount(env)
+  const own = resolve(homedir(), '.kube/config')
+  const text = await read(own)
+  return text === undefined ? ofServiceAccount(env) : inKubeconfig(text, own)
 }
 
 /** From the current context of a kubeconfig. @throws OperatorError `SettingInvalid` */
 export async function credentialsFrom(path: string): Promise<Credentials> {
   const text = await read(path)
   if (text === undefined) throw invalid(`The kubeconfig ${path} can not be read: give the path of one in KUBECONFIG.`)
+  return inKubeconfig(text, path)
+}
+
+async function inKubeconfig(text: Buffer, path: string): Promise<Credentials> {
   const { cluster, user } = contextOf(text.toString('utf8'), path)
   const needsLibrary = [user.exec, user['auth-provider'], user.as, cluster['proxy-url']].some(
     (each) => each !== undefined,
