@@ -24,8 +24,9 @@ build: node_modules/.installed ## Install what is missing and build every packag
 	@$(WITH_NODE) $(STAGE) "build" npm run --silent build
 
 .PHONY: generate
-generate: node_modules/.installed ## Generate types and the chart's CRD from crds/
+generate: node_modules/.installed ## Generate types and the chart's CRD from crds/, and the dashboard
 	@$(WITH_NODE) $(STAGE) "generate" node crds/generate.ts
+	@$(WITH_NODE) $(STAGE) "dashboard" node deploy/monitoring/dashboard.ts
 
 include deploy/local/cluster.mk
 

@@ -9,7 +9,7 @@ import { ensureBinary, type BinaryName } from '../deploy/local/binaries.ts'
 import { ensurePackages, type Package } from '../deploy/local/packages.ts'
 import { cacheFolder } from '../deploy/local/settings.ts'
 import { describeFailure, Stages } from '../deploy/local/stage.ts'
-import { chronydProgram } from './fixtures/chrony-package.ts'
+import { chronydProgram, prometheusPrograms } from './fixtures/unpacked-package.ts'
 
 interface Count {
   passed: number
@@ -30,6 +30,7 @@ type Tier = (typeof tiers)[number]
 /** Each check is a command that must end well; it counts as one test. */
 const checks: readonly (readonly [name: string, ...command: string[]])[] = [
   ['generated files are fresh', process.execPath, join(root, 'crds/generate.ts'), '--check'],
+  ['the dashboard is fresh', process.execPath, join(root, 'deploy/monitoring/dashboard.ts'), '--check'],
   ['types', bin('tsc'), '-p', 'tsconfig.check.json'],
   ['lint', bin('eslint'), '.'],
   ['format', bin('prettier'), '--check', '--log-level', 'warn', '.'],
@@ -79,6 +80,7 @@ async function prepare(wanted: readonly string[], stages: Stages): Promise<void>
   if (wanted.every((name) => name === 'checks' || name === 'unit')) return
   await ensurePackages(packages, stages, join(logFolder(), 'apt.log'))
   await chronydProgram()
+  await prometheusPrograms()
   const needed = new Map<BinaryName, readonly Tier[]>([
     ['cluster', ['integration', 'e2e', 'faults']],
     ['helm', ['integration', 'e2e', 'faults']],

@@ -36,6 +36,7 @@ import {
 } from './objects.ts'
 import { keptChild, keptPod, keptQueue } from './kept.ts'
 import { Reconciler, type Caches } from './reconcile.ts'
+import { registerTaskQueueMetrics } from './taskqueuemetrics.ts'
 import { secretReferences, secretsRevision } from './secretsrevision.ts'
 import type { Settings } from './settings.ts'
 import type { TaskQueue } from './taskqueue.ts'
@@ -122,6 +123,10 @@ export class Controller {
     const reconciler = new Reconciler(client, this.#caches, this.#inspector, recorder, clock, inputs, (queue) =>
       revisionOf(queue, values, key),
     )
+    registerTaskQueueMetrics(metrics.registry, {
+      taskQueues: () => this.#caches.taskQueues.all(),
+      latest: (key) => this.#inspector.latest(key),
+    })
     this.#queue = new Workqueue(
       { concurrency: settings.concurrency },
       async (key) => {

@@ -82,11 +82,16 @@ function podMonitor(queue: TaskQueue): KubeObject & Record<string, unknown> {
     metadata: childMetadata(queue, queue.metadata.name, { ...extra, ...labels(queue) }),
     spec: {
       selector: { matchLabels: { [labelKeys.taskQueue]: queue.metadata.name } },
-      podTargetLabels: [labelKeys.taskQueue, labelKeys.pool, labelKeys.component],
-      podMetricsEndpoints: ports(queue).map(({ port }) => ({ portNumber: port, path: '/metrics' })),
+      podMetricsEndpoints: ports(queue).map(({ port }) => ({ portNumber: port, path: '/metrics', relabelings })),
     },
   }
 }
+
+/** Prometheus' own names of our labels, shortened to those that the operator's metrics and the logs have: taskqueue, pool, component. */
+const relabelings = (['taskQueue', 'pool', 'component'] as const).map((which) => ({
+  sourceLabels: [`__meta_kubernetes_pod_label_${labelKeys[which].replaceAll(/[^a-zA-Z0-9]/g, '_')}`],
+  targetLabel: which.toLowerCase(),
+}))
 
 function ports(queue: TaskQueue): { name: string; port: number }[] {
   const { workers = [], beat, engine } = queue.spec

@@ -122,7 +122,14 @@ describe('beside its pods a TaskQueue has', () => {
       podMetricsEndpoints: [
         { portNumber: 9808, path: '/metrics' },
         { portNumber: 9809, path: '/metrics' },
-      ],
+      ].map((endpoint) => ({
+        ...endpoint,
+        relabelings: [
+          { sourceLabels: ['__meta_kubernetes_pod_label_taskqueue_dev_taskqueue'], targetLabel: 'taskqueue' },
+          { sourceLabels: ['__meta_kubernetes_pod_label_taskqueue_dev_pool'], targetLabel: 'pool' },
+          { sourceLabels: ['__meta_kubernetes_pod_label_app_kubernetes_io_component'], targetLabel: 'component' },
+        ],
+      })),
     })
     await plane.settled('asked')
     await plane.patch('asked', { networkPolicy: { enabled: false }, podMonitor: { enabled: false } })
