@@ -1,4 +1,4 @@
-// Prometheus metrics of a worker. Names and labels are a public surface: docs/logging.md lists them beside the log's fields.
+// Prometheus metrics of a worker. Names and labels are a public surface: docs/monitoring.md lists them.
 import { Counter, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
 import { scrapedGauge } from './scraped-gauge.ts'
 
