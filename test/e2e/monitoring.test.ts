@@ -145,7 +145,7 @@ describe('Prometheus', () => {
     await eventually(
       async () => {
         const exported = await prometheus.metricNames()
-        expect(named.filter((name) => !exported.has(name))).toEqual([])
+        expect(named.filter((name) => !exported.has(name)).join(), 'named and not exported').toBe('')
       },
       60_000,
       1_000,
