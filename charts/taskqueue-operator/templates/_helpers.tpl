@@ -16,7 +16,19 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
 {{- define "taskqueue-operator.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+{{- end }}
+
+{{- define "taskqueue-operator.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{ .Values.serviceAccount.name | default (include "taskqueue-operator.name" .) }}
+{{- else -}}
+{{ required "serviceAccount.create is false: serviceAccount.name must say which one is used" .Values.serviceAccount.name }}
+{{- end }}
 {{- end }}
 
 {{- /* What the operator does with what belongs to a TaskQueue, in one namespace or in all. Secrets are read one by one, never listed. */}}
