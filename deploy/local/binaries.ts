@@ -11,7 +11,7 @@ import { cacheFolder, versions } from './settings.ts'
 import type { Stages } from './stage.ts'
 
 /** Names of the Go modules below `binaries/`. */
-export type BinaryName = 'cluster' | 'coredns' | 'helm' | 'pause'
+export type BinaryName = 'cluster' | 'coredns' | 'helm' | 'pause' | 'toxiproxy'
 
 interface Recipe {
   /** What is built: a folder of the module or a package path. */
@@ -57,6 +57,13 @@ const recipes: Readonly<Record<BinaryName, Recipe>> = {
     about: `Helm ${versions.helm} from source`,
   },
   pause: { target: '.', output: 'pause', links: [], ldflags: '-s -w', about: 'pause from source' },
+  toxiproxy: {
+    target: 'github.com/Shopify/toxiproxy/v2/cmd/server',
+    output: 'toxiproxy-server',
+    links: [],
+    ldflags: '-s -w',
+    about: 'toxiproxy from source',
+  },
 }
 
 const sources = join(import.meta.dirname, 'binaries')

@@ -114,7 +114,7 @@ export class Disposals {
 
   /** The end of a delivery that did not run. */
   #end(delivery: Delivery, outcome: Outcome | Promise<Outcome>): void {
-    void this.#handover.give(outcome, delivery.queue, this.#deps.log)
+    void this.#handover.give(outcome, delivery.queue, this.#deps)
   }
 
   reject(delivery: Delivery, error: MessageError): void {

@@ -33,12 +33,13 @@ export class Handover {
   /**
    * Settles a delivery and frees its slot, whatever comes. Never rejects.
    * @param coming the outcome, or a promise of it that does not reject
+   * @param whose its log, which is made only when it is asked for
    * @param counts whether the outcome still counts when it is there: the lease may be lost meanwhile
    */
   async give(
     coming: Outcome | Promise<Outcome>,
     queue: string,
-    log: Logger,
+    whose: { readonly log: Logger },
     counts: () => boolean = () => true,
   ): Promise<void> {
     const { settle, release, resultsInOutcome } = this.#deps
@@ -50,14 +51,17 @@ export class Handover {
     }
     this.#pending += 1
     const outcome = await coming
-    const rest = resultsInOutcome ? outcome : await this.#storeElsewhere(outcome, log)
+    const rest = resultsInOutcome ? outcome : await this.#storeElsewhere(outcome, whose)
     this.#pending -= 1
     if (counts()) settle(rest, queue)
     release()
   }
 
   /** Stores what belongs to the store of results, and returns what is left for the broker. */
-  async #storeElsewhere({ result, following = NOTHING, ...outcome }: Outcome, log: Logger): Promise<Outcome> {
+  async #storeElsewhere(
+    { result, following = NOTHING, ...outcome }: Outcome,
+    whose: { readonly log: Logger },
+  ): Promise<Outcome> {
     const publish = [...following.publish]
     try {
       if (result) await this.#deps.results.writeResult(result)
@@ -67,7 +71,7 @@ export class Handover {
         if (await this.#deps.results.endChord(chord.groupId, chord.claim)) publish.push(...chord.publish)
       }
     } catch (error) {
-      log.error({ event: 'result-not-stored', taskId: result?.taskId, error }, 'the result could not be stored')
+      whose.log.error({ event: 'result-not-stored', taskId: result?.taskId, error }, 'the result could not be stored')
     }
     return publish.length === 0 ? outcome : { ...outcome, following: { ...NOTHING, publish } }
   }

@@ -265,9 +265,9 @@ export class TaskRunner {
   }
 
   async #hand({ outcome, end }: Ended, execution: Execution, counts = () => !execution.abandoned): Promise<void> {
-    const { message, queue, log } = execution
+    const { message, queue } = execution
     const whole = end ? this.#followUp.attach({ ...outcome, ...releaseOf(message) }, message, queue, end) : outcome
-    await this.#handover.give(whole, queue, log, counts)
+    await this.#handover.give(whole, queue, execution, counts)
   }
 
   /** The failure counts as an attempt; whatever the handler does from now on counts no more. */
