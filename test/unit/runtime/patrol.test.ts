@@ -27,7 +27,7 @@ function at(seconds: number, waiting: number, workers: readonly Consumer[], more
     depth: { queues: [{ queue: 'mail', waiting, inFlight: 0, parked: 0 }], foreignUnacked: 0 },
     consumers: known(workers),
     presence: known([]),
-    deadLetters: known(0),
+    deadLetters: known({ count: 0, newestAt: null }),
     unacked: known({ withoutIndex: 0, oldestSeconds: null }),
     schedules: known([]),
     ...more,
@@ -117,7 +117,8 @@ describe('findings', () => {
   })
 
   it('are of dead letters only while they grow, and for ten minutes', () => {
-    const letters = (seconds: number, count: number): Look => at(seconds, 0, [], { deadLetters: known(count) })
+    const letters = (seconds: number, count: number): Look =>
+      at(seconds, 0, [], { deadLetters: known({ count, newestAt: 0 }) })
     expect(codes([letters(0, 3), letters(5, 3), letters(10, 4), letters(60, 4), letters(700, 4)])).toEqual([
       [],
       [],
