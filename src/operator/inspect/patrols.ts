@@ -1,9 +1,10 @@
 // The rounds of patrol: `taskqueue patrol`, for each TaskQueue, on the connection by which the inspector looks at its broker. Tells
 // only what changed. Not what follows from it: that is patrolfinding.ts and stalled.ts.
 
+import { createHash } from 'node:crypto'
 import { presenceKey, type BrokerConnection } from '@taskqueue/runtime/broker'
 import { look, Patrol, type Finding } from '@taskqueue/runtime/patrol'
-import { parseSchedules } from '@taskqueue/runtime/triggers'
+import { parseSchedules, type Schedule } from '@taskqueue/runtime/triggers'
 import type { Clock } from '../clock.ts'
 import { messageOf } from '../errors.ts'
 import type { ObjectKey } from '../objects.ts'
@@ -32,11 +33,15 @@ const EARLY = 0.2
 /** An answer of workers serves others who look within this part of their period: never two looks of one of them. */
 const SHARED = 0.25
 
+/** Schedules that are read without a pause. */
+const SLICE = 50
+
 /** What is asked for by suspend. */
 const ASKED_FOR: ReadonlySet<Finding['code']> = new Set(['QueueWithoutConsumer', 'ConsumerStalled', 'ConsumerIdle'])
 
 interface Rounds {
-  readonly text: string
+  /** Of the target: a change begins anew. */
+  readonly hash: string
   readonly target: PatrolTarget
   readonly periodMs: number
   readonly patrol: Patrol
@@ -71,14 +76,14 @@ export class Patrols {
 
   /** Judges this from now on. What was seen before by other measures is forgotten. */
   follow(key: ObjectKey, target: PatrolTarget): void {
-    const text = JSON.stringify(target)
+    const hash = createHash('sha256').update(JSON.stringify(target)).digest('base64')
     const before = this.#rounds.get(key)
-    if (before?.text === text) return
+    if (before?.hash === hash) return
     const { limits, startedByBacklog } = target
     const periodMs = this.#periodOf(limits.stalledSeconds)
     const startSeconds = new Map(startedByBacklog.map((queue) => [queue, START_SECONDS]))
     this.#rounds.set(key, {
-      text,
+      hash,
       target,
       periodMs,
       patrol: new Patrol({ ...limits, startSeconds }),
@@ -144,8 +149,7 @@ export class Patrols {
         defaultQueue: target.defaultQueue,
         presenceKey: presenceKey(target),
         beat: `${target.namespace}/${target.name}`,
-        // Read anew each time: a cron line that is read takes more memory than it takes time.
-        schedules: parseSchedules(target.schedules, target.timeZone),
+        schedules: await schedulesOf(target),
         askMs: this.#options.askMs,
       },
       told,
@@ -193,6 +197,16 @@ export class Patrols {
     if (stalledSeconds >= SHORT_STALL_SECONDS) return everyMs
     return Math.min(everyMs, Math.max(leastMs, stalledSeconds * 250))
   }
+}
+
+/** Read anew each time: a cron line that is read takes more memory than it takes time. In parts, so that nobody waits for thousands. */
+async function schedulesOf({ schedules, timeZone }: PatrolTarget): Promise<Schedule[]> {
+  const read: Schedule[] = []
+  for (let at = 0; at < schedules.length; at += SLICE) {
+    if (at > 0) await new Promise((resolve) => setImmediate(resolve))
+    read.push(...parseSchedules(schedules.slice(at, at + SLICE), timeZone))
+  }
+  return read
 }
 
 /** Equal for observations from which the same follows. That nobody could look is the same for whatever reason. */

@@ -33,10 +33,19 @@ export interface ScheduleSeen {
   readonly waits: boolean | undefined
 }
 
+/** What a worker says of its settings: it doesn't change while it runs. */
+export interface WorkerSettings {
+  /** Python's visibility timeout in seconds, kombu's 3600 when it isn't set. */
+  readonly visibilitySeconds: number
+  readonly timeLimitSeconds: number | undefined
+}
+
 /** What a broker says to everybody who looks at it, whatever they look for: several may share it. */
 export interface Survey {
   readonly safety: BrokerSafety
   readonly consumers: Answer<readonly Consumer[]>
+  /** Of workers that were asked, by their names. */
+  readonly settings: ReadonlyMap<string, WorkerSettings>
   readonly deadLetters: Answer<DeadLetterSummary>
   readonly unacked: Answer<UnackedState>
 }

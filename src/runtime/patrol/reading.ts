@@ -9,7 +9,7 @@ import { askTogether } from '../control/ask-workers.ts'
 import { BrokerError } from '../errors.ts'
 import { isJsonObject } from '../protocol/envelope.ts'
 import type { Schedule } from '../triggers/schedule.ts'
-import type { Consumer, Look, ScheduleSeen, Survey } from './look.ts'
+import type { Consumer, Look, ScheduleSeen, Survey, WorkerSettings } from './look.ts'
 
 export interface Ground {
   readonly store: Pick<
@@ -41,18 +41,24 @@ export interface Ground {
 
 /** Of each priority of a queue so many of the oldest messages are searched for a schedule's. */
 const MOST_SEARCHED = 500
+/** Schedules that are judged without a pause. */
+const SLICE = 100
 /** Kombu's own. */
 const VISIBILITY_SECONDS = 3600
 
-/** @throws BrokerError when the broker can't be asked for what everything else rests on */
-export async function survey({
-  store,
-  transport,
-  askMs,
-}: Pick<Ground, 'store' | 'transport' | 'askMs'>): Promise<Survey> {
-  const consumers = await answer(() => readConsumers(transport, askMs))
+/**
+ * @param settings of workers that need not be asked for them again
+ * @throws BrokerError when the broker can't be asked for what everything else rests on
+ */
+export async function survey(
+  { store, transport, askMs }: Pick<Ground, 'store' | 'transport' | 'askMs'>,
+  settings: Survey['settings'] = new Map(),
+): Promise<Survey> {
+  const told = await answer(() => readConsumers(transport, askMs, settings))
+  const { consumers, settings: known } = told.known ? told.value : { consumers: told, settings }
   return {
-    consumers: consumers.known ? consumers.value : consumers,
+    consumers,
+    settings: known,
     safety: await store.readSafety(),
     deadLetters: await answer(() => store.deadLetters()),
     unacked: await answer(() => store.readUnacked()),
@@ -100,31 +106,61 @@ async function answer<T>(ask: () => Promise<T>): Promise<Answer<T>> {
   }
 }
 
-const METHODS = ['active_queues', 'stats', 'active', 'conf'] as const
+/** @throws BrokerError */
+async function readConsumers(
+  transport: Ground['transport'],
+  askMs: number,
+  known: Survey['settings'],
+): Promise<Pick<Survey, 'consumers' | 'settings'>> {
+  const told = await askTogether(transport, ['active_queues', 'stats', 'active'], { timeoutMs: askMs })
+  const [queues, stats, active] = [told.answers('active_queues'), told.answers('stats'), told.answers('active')]
+  const names = Object.keys(queues)
+  const strangers = names.filter((name) => !known.has(name))
+  const asked = await askSettings(transport, askMs, strangers)
+  if (!told.complete || !asked) return { consumers: TOO_MUCH, settings: known }
+  // Of those who are gone nothing is kept.
+  const settings = new Map(
+    names.flatMap((name) => {
+      const said = known.get(name) ?? asked.get(name)
+      return said ? [[name, said] as const] : []
+    }),
+  )
+  const value = names.map((name) =>
+    consumer(name, queues[name], { stats: object(stats[name]), active: active[name], settings: settings.get(name) }),
+  )
+  return { consumers: { known: true, value }, settings }
+}
 
-async function readConsumers(transport: Ground['transport'], askMs: number): Promise<Answer<Consumer[]>> {
-  const told = await askTogether(transport, METHODS, { timeoutMs: askMs })
-  if (!told.complete) return { known: false, why: 'workers answer more than can be taken' }
-  const [queues, stats, active, conf] = METHODS.map((method) => told.answers(method))
-  return {
-    known: true,
-    value: Object.entries(queues ?? {}).map(([name, told]) =>
-      consumer(name, told, { stats: object(stats?.[name]), active: active?.[name], conf: object(conf?.[name]) }),
-    ),
-  }
+const TOO_MUCH = { known: false, why: 'workers answer more than can be taken' } as const
+
+/** @returns undefined when there was too much of it */
+async function askSettings(
+  transport: Ground['transport'],
+  askMs: number,
+  workers: readonly string[],
+): Promise<ReadonlyMap<string, WorkerSettings> | undefined> {
+  if (workers.length === 0) return new Map()
+  const told = await askTogether(transport, ['conf'], { destination: workers, timeoutMs: askMs })
+  if (!told.complete) return undefined
+  return new Map(
+    Object.entries(told.answers('conf')).map(([name, conf]) => {
+      const options = object(object(conf)?.['broker_transport_options'])
+      const visibilitySeconds = number(options?.['visibility_timeout']) ?? VISIBILITY_SECONDS
+      return [name, { visibilitySeconds, timeLimitSeconds: number(object(conf)?.['task_time_limit']) }]
+    }),
+  )
 }
 
 interface Told {
   readonly stats: Readonly<Record<string, unknown>> | undefined
   readonly active: unknown
-  readonly conf: Readonly<Record<string, unknown>> | undefined
+  readonly settings: WorkerSettings | undefined
 }
 
-function consumer(name: string, queues: unknown, { stats, active, conf }: Told): Consumer {
+function consumer(name: string, queues: unknown, { stats, active, settings }: Told): Consumer {
   const pool = object(stats?.['pool'])
   const python = String(pool?.['implementation']).startsWith('celery.')
   const total = object(stats?.['total'])
-  const options = object(conf?.['broker_transport_options'])
   return {
     name,
     python,
@@ -132,8 +168,8 @@ function consumer(name: string, queues: unknown, { stats, active, conf }: Told):
     processed: total && Object.values(total).reduce((sum: number, n) => sum + (number(n) ?? 0), 0),
     busy: Array.isArray(active) ? active.length : undefined,
     slots: number(pool?.['max-concurrency']),
-    visibilitySeconds: conf && (number(options?.['visibility_timeout']) ?? VISIBILITY_SECONDS),
-    timeLimitSeconds: longest(number(conf?.['task_time_limit']), hardLimit(pool?.['timeouts'])),
+    visibilitySeconds: settings?.visibilitySeconds,
+    timeLimitSeconds: longest(settings?.timeLimitSeconds, hardLimit(pool?.['timeouts'])),
   }
 }
 
@@ -153,23 +189,25 @@ async function readSchedules(ground: Ground, now: number, depth: Depth): Promise
   const [cursors, paused] = [await store.readCursors(beat), await store.readPausedSchedules(beat)]
   const sent = new Map(schedules.flatMap((schedule) => lastSent(schedule, cursors.get(schedule.name), beat)))
   const waits = await readWaiting(ground, sent, depth)
-  return schedules.flatMap((schedule): ScheduleSeen[] => {
+  const seen: ScheduleSeen[] = []
+  for (const [i, schedule] of schedules.entries()) {
+    // Ten thousand of them must not hold up who else works in this process.
+    if (i % SLICE === SLICE - 1) await new Promise((resolve) => setImmediate(resolve))
     const { name, trigger } = schedule
     const cursor = cursors.get(name)
     // What never comes again needs no place.
-    if (!cursor && trigger.next(now) === undefined) return []
+    if (!cursor && trigger.next(now) === undefined) continue
     const last = sent.get(name)
-    return [
-      {
-        name,
-        paused: paused.has(name),
-        known: cursor !== undefined,
-        overdueSeconds: cursor ? overdueSeconds(schedule, cursor, now) : 0,
-        sentSecondsAgo: last ? Math.max(0, Math.floor((now - last.at) / 1000)) : null,
-        waits: last === undefined ? false : waits(last.id),
-      },
-    ]
-  })
+    seen.push({
+      name,
+      paused: paused.has(name),
+      known: cursor !== undefined,
+      overdueSeconds: cursor ? overdueSeconds(schedule, cursor, now) : 0,
+      sentSecondsAgo: last ? Math.max(0, Math.floor((now - last.at) / 1000)) : null,
+      waits: last === undefined ? false : waits(last.id),
+    })
+  }
+  return seen
 }
 
 /** A schedule's last slot as a message: its task's id, and when it was sent. */

@@ -26,6 +26,7 @@ function at(seconds: number, waiting: number, workers: readonly Consumer[], more
     safety: { persistent: known(true), evictionPolicy: known('noeviction') },
     depth: { queues: [{ queue: 'mail', waiting, inFlight: 0, parked: 0 }], foreignUnacked: 0 },
     consumers: known(workers),
+    settings: new Map(),
     presence: known([]),
     deadLetters: known({ count: 0, newestAt: null }),
     unacked: known({ withoutIndex: 0, oldestSeconds: null }),

@@ -7,14 +7,15 @@
 
 local most, left = tonumber(ARGV[1]), tonumber(ARGV[2])
 local CHUNK = 20
-local cut, found, missing = 0, {}, #ARGV - 2
+local cut, found, wanted, missing = 0, {}, {}, #ARGV - 2
+for i = 3, #ARGV do wanted[ARGV[i]] = true end
 
 local function look(message)
-  for i = 3, #ARGV do
-    local id = ARGV[i]
-    -- Only its own id: the tasks that it called carry the same as root_id. Python puts a space after the colon.
-    if not found[id] and (message:find('"id":"' .. id .. '"', 1, true) or message:find('"id": "' .. id .. '"', 1, true)) then
-      found[id] = true
+  -- Only its own id: the tasks that it called carry the same as root_id. Python puts a space after the colon.
+  for id in message:gmatch('"id": ?"([%x%-]+)"') do
+    if wanted[id] then
+      wanted[id] = nil
+      found[#found + 1] = id
       missing = missing - 1
     end
   end
@@ -35,5 +36,5 @@ for _, list in ipairs(KEYS) do
   end
 end
 local reply = { cut }
-for id in pairs(found) do reply[#reply + 1] = id end
+for _, id in ipairs(found) do reply[#reply + 1] = id end
 return reply
