@@ -303,7 +303,7 @@ export interface TaskQueueBody {
        */
       idleQueueSeconds: number
       /**
-       * For so long workers may take nothing from a queue beside free slots while messages wait in it. A task rate below one in this time looks like it.
+       * For so long workers may take nothing from a queue beside free slots while messages wait in it. A Celery worker whose rate limit allows less than one task in this time looks like it.
        */
       stalledSeconds: number
       /**
