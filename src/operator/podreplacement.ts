@@ -38,8 +38,8 @@ export interface LivePools {
   readonly scales: ReadonlyMap<string, PoolScale>
 }
 
-/** What is older was not seen now. */
-const MOST_AGE_MS = 90_000
+/** Workers may have begun to take since: the next look tells. */
+const MOST_AGE_MS = 10_000
 
 export class PodReplacement {
   readonly #deps: ReplacementDeps
@@ -53,17 +53,13 @@ export class PodReplacement {
     this.#history.delete(key)
   }
 
-  /** @returns when to look again although nothing changes, in milliseconds */
-  async carryOut(
-    queue: TaskQueue,
-    patrol: PatrolObservation | undefined,
-    live: LivePools,
-  ): Promise<number | undefined> {
+  /** To be called after each look of patrol that saw something stand still. */
+  async carryOut(queue: TaskQueue, patrol: PatrolObservation | undefined, live: LivePools): Promise<void> {
     const { suspend, patrol: spec } = queue.spec
-    if (suspend || !spec.restartStalled || !patrol?.known || patrol.stalled.length === 0) return undefined
+    if (suspend || !spec.restartStalled || !patrol?.known || patrol.stalled.length === 0) return
     const { clock, answers, pods } = this.#deps
     const now = clock.monotonic()
-    if (now - patrol.at > MOST_AGE_MS) return undefined
+    if (now - patrol.at > MOST_AGE_MS) return
     const key = keyOf(queue)
     const unknown = new Set(patrol.findings.filter(({ code }) => code === 'Unknown').map(({ subject }) => subject))
     const { stalled } = patrol
@@ -76,11 +72,8 @@ export class PodReplacement {
       stalledSeconds: spec.stalledSeconds,
       now,
     })
-    if (step.do === 'nothing') return step.againMs
     // It was seen a moment ago. A broker that went away meanwhile explains all of it.
-    if (!(await answers(key))) return undefined
-    await this.#replace(queue, step)
-    return undefined
+    if (step.do === 'replace' && (await answers(key))) await this.#replace(queue, step)
   }
 
   async #replace(queue: TaskQueue, step: Extract<StallStep, { do: 'replace' }>): Promise<void> {

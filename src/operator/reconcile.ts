@@ -170,7 +170,7 @@ export class Reconciler {
     const rolling = this.#rollouts.rolling(key, own)
     const deployments = new Map(own.map((deployment) => [deployment.metadata.name, deployment]))
     const patrol = this.#inspector.patrol(key)
-    const stalledAgainMs = await this.#replacement.carryOut(queue, patrol, { deployments, rolling, scales })
+    await this.#replacement.carryOut(queue, patrol, { deployments, rolling, scales })
     await this.#writeStatus(queue, {
       queue,
       desired,
@@ -189,7 +189,6 @@ export class Reconciler {
     })
     const again = [
       beat.againMs,
-      stalledAgainMs,
       refused.length > 0 ? REFUSED_RETRY_MS : undefined,
       ...[...scales.values()].map((scale) => scale.againMs),
     ].filter((ms) => ms !== undefined)

@@ -41,7 +41,7 @@ export interface StallInput {
 }
 
 export type StallStep =
-  | { readonly do: 'nothing'; readonly againMs?: number }
+  | { readonly do: 'nothing' }
   | {
       readonly do: 'replace'
       readonly pod: LivePod
@@ -62,35 +62,26 @@ export function nextReplacement(input: StallInput): StallStep {
   // The successor of the last one is awaited, in whatever pool it was.
   const settled = pools.every((pool) => isSettled(pool, history.get(pool.name)))
   if (!settled) return { do: 'nothing' }
-  let againMs: number | undefined
   for (const queue of stalled) {
     if (unknown.has(`queue ${queue.queue}`)) continue
     for (const pool of pools) {
-      const wait = waitMs(pool, queue, input)
-      if (wait === undefined) continue
-      if (wait > 0) {
-        againMs = Math.min(againMs ?? wait, wait)
-        continue
-      }
+      if (!mayReplace(pool, queue, input)) continue
       const chosen = choose(pool, queue)
       if (chosen) return { do: 'replace', pool, queue: queue.queue, times: timesOf(pool, input) + 1, ...chosen }
     }
   }
-  return { do: 'nothing', ...(againMs === undefined ? {} : { againMs }) }
+  return { do: 'nothing' }
 }
 
-/** Until a pod of the pool may be replaced for this queue; undefined when only a change of what is there can make it so. */
-function waitMs(pool: StallPool, { queue, since }: StalledQueue, input: StallInput): number | undefined {
+function mayReplace(pool: StallPool, { queue, since }: StalledQueue, input: StallInput): boolean {
   const { history, stalledSeconds, now } = input
-  if (!pool.queues.includes(queue) || !isWhole(pool)) return undefined
+  if (!pool.queues.includes(queue) || !isWhole(pool)) return false
   const last = history.get(pool.name)
-  if (!last) return 0
+  if (!last) return true
   // What stood still already then says nothing of the successor.
-  if (since <= last.at && !last.refused) return undefined
+  if (since <= last.at && !last.refused) return false
   const times = timesOf(pool, input)
-  if (times === 0) return 0
-  const backoff = Math.min(MOST_BACKOFF_SECONDS, stalledSeconds * 2 ** times) * 1000
-  return Math.max(0, last.at + backoff - now)
+  return times === 0 || now - last.at >= Math.min(MOST_BACKOFF_SECONDS, stalledSeconds * 2 ** times) * 1000
 }
 
 function timesOf(pool: StallPool, { history, now }: StallInput): number {

@@ -187,7 +187,9 @@ export class Patrols {
   #tell(key: ObjectKey, rounds: Rounds, observation: PatrolObservation): void {
     // Somebody looks by other measures by now, or nobody does.
     if (this.#rounds.get(key) !== rounds) return
-    const news = fingerprint(observation) !== fingerprint(rounds.latest)
+    // What stands still is told by each look: what is done about it goes by what was seen just now.
+    const stands = observation.known && observation.stalled.length > 0
+    const news = stands || fingerprint(observation) !== fingerprint(rounds.latest)
     rounds.latest = observation
     if (news) this.#onChange(key)
   }

@@ -146,7 +146,7 @@ describe('after a replacement', () => {
     [5, HOUR_MS],
     [50, HOUR_MS],
   ])('number %i in a row is followed by %i ms of patience', (times, ms) => {
-    expect(nextReplacement(input(after(ms - 1000, times)))).toEqual({ do: 'nothing', againMs: 1000 })
+    expect(nextReplacement(input(after(ms - 1000, times)))).toEqual({ do: 'nothing' })
     expect(nextReplacement(input(after(ms, times)))).toMatchObject({ do: 'replace', times: times + 1 })
   })
 
@@ -157,7 +157,8 @@ describe('after a replacement', () => {
   it('that was refused the same pod is tried again, later', () => {
     const history = new Map<string, Replaced>([['p', { at: now, times: 1, refused: true }]])
     const stalled = [queue([worker('a'), worker('b')], now - HOUR_MS)]
-    expect(nextReplacement(input({ now, history, stalled }))).toEqual({ do: 'nothing', againMs: 240_000 })
+    expect(nextReplacement(input({ now, history, stalled }))).toEqual({ do: 'nothing' })
+    expect(chosen({ now: now + 239_999, history, stalled })).toBeUndefined()
     expect(chosen({ now: now + 240_000, history, stalled })).toBe('a')
   })
 })
