@@ -45,7 +45,7 @@ export interface Subject {
   readonly mix: Readonly<Partial<Record<Job['kind'], number>>>
   producer(brokerPort: number, ledger: string): Promise<Producer>
   /** Beat, when it is promised. */
-  beat?(surroundings: Surroundings, folder: string): ChildProcess
+  readonly beat?: (surroundings: Surroundings, folder: string) => ChildProcess
   /** Jobs that lie in the broker. */
   left(redis: Redis): Promise<number>
   /** What it says of itself at the end. `began`: the epoch millisecond from which slots count. */
