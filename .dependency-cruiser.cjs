@@ -13,7 +13,7 @@ module.exports = {
     forbid(
       'operator-and-companion-apart',
       'They meet only on the wire.',
-      { path: '^src/(operator|companion|kubectl)/' },
+      { path: '^src/(operator|companion)/' },
       { path: '^src/(operator|companion)/', pathNot: '^src/$1/' },
     ),
     forbid(
