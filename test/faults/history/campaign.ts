@@ -31,8 +31,6 @@ export interface Campaign {
 const PARTS = 4
 /** About how long a fault takes, with the pause before it. */
 const FAULT_SECONDS = 4.5
-/** Slots of all workers that are kept busy, so that each fault meets work. */
-const BUSY_SLOTS = 12
 /** Between two faults, beside their own length. */
 const PAUSE_MS = [500, 2500] as const
 
@@ -129,7 +127,7 @@ async function sendAll(
   progress: Progress,
 ): Promise<void> {
   const producer = await ground.subject.producer(ground.redis.port, ground.ledger)
-  const jobs = jobsOf(ground.subject, draw, count, mostMillis(count, faults))
+  const jobs = jobsOf(ground.subject, draw, count, mostMillis(count, faults, ground.subject.busySlots))
   const under = new Set<Promise<void>>()
   const BATCH = 25
   try {
@@ -152,8 +150,8 @@ async function sendAll(
 }
 
 /** How long a job takes at most, so that as many slots are busy. */
-function mostMillis(jobs: number, faults: number): number {
-  return Math.round((2 * BUSY_SLOTS * 1000 * faults * FAULT_SECONDS) / jobs)
+function mostMillis(jobs: number, faults: number, busySlots: number): number {
+  return Math.round((2 * busySlots * 1000 * faults * FAULT_SECONDS) / jobs)
 }
 
 function jobsOf(subject: Subject, draw: Draw, count: number, most: number): Job[] {

@@ -36,6 +36,7 @@ export function peerSubject(
     label,
     promises,
     mix,
+    busySlots: 12,
     engines: [
       {
         name,

@@ -41,6 +41,8 @@ export interface Subject {
   readonly promises: Promises
   /** Of worker processes, in turns. */
   readonly engines: readonly Engine[]
+  /** Slots of its four workers that are kept busy, so that each fault meets work and the backlog stays small. */
+  readonly busySlots: number
   /** How many jobs of a hundred are of each kind; the others are plain. */
   readonly mix: Readonly<Partial<Record<Job['kind'], number>>>
   producer(brokerPort: number, ledger: string): Promise<Producer>

@@ -54,6 +54,8 @@ export async function subject(): Promise<Subject> {
       earlyMs: 2,
       attempts: true,
     },
+    // One slot each: a process that is killed takes no children of its own along.
+    busySlots: 2.5,
     mix: { later: 10, flaky: 4, doomed: 2, chord: 2 },
     producer: (port, ledger) => Promise.resolve(producer(bin, port, ledger)),
     left: async (redis) => (await redis.llen(QUEUE)) + (await redis.hlen('unacked')),

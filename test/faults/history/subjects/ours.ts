@@ -78,6 +78,7 @@ async function ours(name: string, label: string, engines: readonly Engine[]): Pr
       earlyMs: 2,
       attempts: true,
     },
+    busySlots: engines.length > 1 ? 6 : 12,
     mix: { later: 10, flaky: 4, doomed: 2, chord: 2 },
     producer: (brokerPort) => {
       const app = new TaskApp({ name: 'history', brokerUrl: url(brokerPort), defaultQueue: QUEUE, env: {} })
