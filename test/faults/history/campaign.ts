@@ -14,7 +14,7 @@ export interface CampaignOptions {
   readonly faults: number
   readonly workers?: number
   readonly kinds?: readonly FaultKind[]
-  /** How long what is left may take once all is healed. */
+  /** How long nothing that is left may be done once all is healed. */
   readonly drainSeconds?: number
   readonly say?: (line: string) => void
 }
@@ -204,14 +204,15 @@ function told(
   ]
 }
 
-/** @returns how many jobs are left when nothing has moved for so long */
+/** @returns how many jobs are left when none of them has been done for so long */
 async function drained(ground: Ground, seconds: number): Promise<number> {
-  const deadline = performance.now() + seconds * 1000
+  let [least, deadline] = [Infinity, 0]
   for (let empty = 0; ;) {
     const left = await ground.subject.left(ground.redis.client)
     empty = left <= slotsUnderWay(ground) ? empty + 1 : 0
-    // Twice: a follow-up may be on its way.
+    // More than once: a follow-up may be on its way.
     if (empty >= 3) return 0
+    if (left < least) [least, deadline] = [left, performance.now() + seconds * 1000]
     if (performance.now() > deadline) return left
     await delay(200)
   }

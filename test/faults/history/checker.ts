@@ -138,11 +138,13 @@ export function check(history: History): Verdict {
 /** Every job that the broker acknowledged has ended well, or is kept as a dead letter. */
 function lost(seen: Seen): Violation[] {
   const { history, published } = seen
+  // What still waits is not lost; that it waits is a violation of its own.
+  let waiting = history.end.left
   const dead = new Set(history.end.dead)
   const bad: Violation[] = []
   for (const { id, kind } of published.values()) {
     if (kind === 'doomed' && !history.promises.retries) continue
-    if (kind !== 'doomed' && seen.ended(id).length === 0 && !dead.has(id))
+    if (kind !== 'doomed' && seen.ended(id).length === 0 && !dead.has(id) && waiting-- <= 0)
       bad.push({
         rule: 'lost',
         id,

@@ -1,4 +1,4 @@
-// The long mode: `node test/faults/history/main.ts [--quick] [--jobs N --faults N] [--seed N] [--subjects a,b] [--no-write]`. Every subject under
+// The long mode: `node test/faults/history/main.ts [--quick] [--share 0.3] [--jobs N --faults N] [--seed N] [--subjects a,b] [--no-write]`. Every subject under
 // the same nemesis; what comes of it is written into docs/reliability.md, whatever it says. Exits with 1 when ours broke a promise.
 
 import { randomInt } from 'node:crypto'
@@ -36,6 +36,8 @@ const QUICK_CELERY = { jobs: 1000, faults: 20 }
 const { values } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
+    /** Of the long mode's jobs and faults. */
+    share: { type: 'string', default: '1' },
     jobs: { type: 'string' },
     faults: { type: 'string' },
     seed: { type: 'string' },
@@ -54,8 +56,9 @@ async function one(name: string): Promise<Row> {
   const quick = name === 'celery' || name === 'mixed' ? QUICK_CELERY : QUICK
   const size = values.quick ? quick : entry
   const seed = Number(values.seed ?? randomInt(1, 1_000_000_000))
-  const jobs = Number(values.jobs ?? size.jobs)
-  const faults = Number(values.faults ?? size.faults)
+  const share = values.quick ? 1 : Number(values.share)
+  const jobs = Number(values.jobs ?? Math.round(size.jobs * share))
+  const faults = Number(values.faults ?? Math.round(size.faults * share))
   const subject = await entry.make()
   say(`==> ${subject.label}: ${jobs} jobs, ${faults} faults, seed ${seed}`)
   const { verdict, seconds, said } = await runCampaign(subject, { seed, jobs, faults, say, drainSeconds: 180 })
