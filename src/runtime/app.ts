@@ -3,7 +3,10 @@ import { createHash } from 'node:crypto'
 import { systemClock, type Clock } from './clock.ts'
 import { UsageError } from './errors.ts'
 import { expiry, ownHeaders, type SendOptions } from './call.ts'
+import { currentTask } from './current-task.ts'
+import { Listeners, type AppListener } from './listeners.ts'
 import { startTime } from './protocol/instant.ts'
+import type { JsonObject } from './protocol/envelope.ts'
 import { encodeTask, UNIQUE_HEADER } from './protocol/task-message.ts'
 import { uuid4 } from './protocol/uuid.ts'
 import { RedisStore } from './broker/redis/store.ts'
@@ -12,13 +15,16 @@ import type { Store } from './broker/store.ts'
 import type { Publication, Transport } from './broker/transport.ts'
 import { Canvas, chainOf, chordOf, groupOf, type SignatureOptions } from './canvas/canvas.ts'
 import type { Plan } from './canvas/dispatch.ts'
-import { publicationOf } from './canvas/publication.ts'
+import { publicationOf, type Lineage } from './canvas/publication.ts'
 import type { EagerBroker } from './eager/eager-broker.ts'
+import type { AppEvents, ErrorTracker } from './reports.ts'
 import { AsyncResult, type ResultSource } from './results/async-result.ts'
 import { checkSettings, queueName, readSettings, type Settings } from './settings.ts'
 import { checkPriority, checkTaskOptions, type RegisteredTask, type TaskHandler, type TaskOptions } from './task.ts'
 import type { Schedule } from './triggers/schedule.ts'
 import { parseSchedules } from './triggers/schedule.ts'
+import type { TraceHeaders } from './trace-headers.ts'
+import type { SendSpan, Tracing } from './tracing.ts'
 
 /** Marks a TaskApp across copies of this package: the command line may have another one than the app. */
 export const APP_BRAND: unique symbol = Symbol.for('taskqueue.app') as never
@@ -46,15 +52,27 @@ export interface Task<Args extends readonly unknown[], Result> extends Registere
 /** Runs when a worker starts or stops. */
 export type Hook = () => void | Promise<void>
 
+/** A message that is ready to be sent. */
+export interface PreparedTask {
+  readonly id: string
+  readonly publication: Publication
+  readonly stored: boolean
+  /** To be ended by whoever sends it; undefined where nothing is traced. */
+  readonly span: SendSpan | undefined
+}
+
 export class TaskApp {
   readonly name: string
   readonly [APP_BRAND] = true
+  /** For workers and beats: who is to be told what `on()` names. */
+  readonly listeners = new Listeners()
   readonly #clock: Clock
   readonly #tasks = new Map<string, RegisteredTask>()
   readonly #schedules: Schedule[] = []
   readonly #startHooks: Hook[] = []
   readonly #stopHooks: Hook[] = []
   #settings: Settings
+  #tracing: Tracing | undefined
   #transport: Transport | undefined
   #store: Store | undefined
   #eager: Promise<EagerBroker> | undefined
@@ -145,6 +163,41 @@ export class TaskApp {
     this.#stopHooks.push(hook)
   }
 
+  /**
+   * Listens to what becomes of tasks: `error`, `retry`, `dead`, `recovered`, and `missed` where beat runs with `--app`. A listener is
+   * called in the worker's own event loop, also for tasks of the pool `threads`, before the outcome is handed to the broker; nothing
+   * waits for what it returns but the end of the process. What it throws is logged, and changes nothing for the task.
+   * @returns what removes it again, as `off()` does
+   * @throws UsageError `OptionInvalid` for another event
+   */
+  on<Name extends keyof AppEvents>(event: Name, listener: AppListener<Name>): () => void {
+    if (!Listeners.knows(event)) throw new UsageError('OptionInvalid', `an app has no event ${String(event)}`)
+    this.listeners.add(event, listener)
+    return () => this.off(event, listener)
+  }
+
+  /** Removes a listener; nothing happens when there is none. */
+  off<Name extends keyof AppEvents>(event: Name, listener: AppListener<Name>): void {
+    this.listeners.remove(event, listener)
+  }
+
+  /** Has an error tracker told of all that `on()` names, and flushed when a worker or a beat stops. @returns what takes it away again */
+  track(tracker: ErrorTracker): () => void {
+    return this.listeners.track(tracker)
+  }
+
+  /** Has what is sent and run traced; see `@taskqueue/runtime/opentelemetry`. @throws UsageError `TracingTwice` */
+  trace(tracing: Tracing): void {
+    if (this.#tracing)
+      throw new UsageError('TracingTwice', 'this app is traced already: each span would be there twice')
+    this.#tracing = tracing
+  }
+
+  /** What traces this app, if anything does. */
+  get tracing(): Tracing | undefined {
+    return this.#tracing
+  }
+
   /** For workers: runs the onStart hooks in the order in which they were added. Rejects with the first error. */
   async runStartHooks(): Promise<void> {
     for (const hook of this.#startHooks) await hook()
@@ -186,10 +239,16 @@ export class TaskApp {
     const broker = this.settings.eager ? await this.#eagerBroker() : this.transport
     const unique = this.#hold(name, args, options)
     const prepared = this.prepare(name, args, unique ? { ...options, unique: unique.name } : options)
-    const { publication, stored } = prepared
+    const { publication, stored, span } = prepared
     let { id } = prepared
-    if (unique) id = await broker.publishUnique(publication, { name: unique.name, id }, unique.seconds * 1000)
-    else await broker.publish([publication])
+    try {
+      if (unique) id = await broker.publishUnique(publication, { name: unique.name, id }, unique.seconds * 1000)
+      else await broker.publish([publication])
+    } catch (error) {
+      span?.end(error)
+      throw error
+    }
+    span?.end()
     return new AsyncResult<Result>(id, () => this.#resultSource(), stored)
   }
 
@@ -198,38 +257,41 @@ export class TaskApp {
     return new AsyncResult<Result>(id, () => this.#resultSource(), true)
   }
 
-  /** The message of a call, not sent. @throws UsageError as send() does */
+  /** The message of a call, not sent. What the task that calls carries of a trace goes with it. @throws UsageError as send() does */
   prepare(
     name: string,
     args: readonly unknown[],
     options: SendOptions & { readonly scheduledFor?: number; readonly unique?: string } = {},
-  ): { readonly id: string; readonly publication: Publication; readonly stored: boolean } {
-    const task = this.#tasks.get(name)
+  ): PreparedTask {
     const now = this.#clock.now()
     const id = options.id ?? uuid4()
-    const queue = this.route(options.queue ?? task?.options.queue)
-    const priority = options.priority ?? task?.options.priority ?? 0
-    const ignoreResult = options.ignoreResult ?? task?.options.ignoreResult ?? false
-    checkPriority(priority)
+    const { queue, priority, ignoreResult } = this.#routing(name, options)
     if (!Array.isArray(args)) throw new UsageError('OptionInvalid', `the arguments of ${name} must be a list`)
-    const { raw, bodyBytes } = encodeTask({
-      id,
-      task: name,
-      args,
-      ...(options.kwargs ? { kwargs: { ...options.kwargs } } : {}),
-      queue,
-      priority,
-      ignoreResult,
-      eta: startTime(options, now),
-      expires: expiry(options.expires, now),
-      scheduledFor: options.scheduledFor,
-      headers: {
-        ...(options.headers ? ownHeaders(options.headers) : {}),
-        ...(options.unique === undefined ? {} : { [UNIQUE_HEADER]: options.unique }),
-      },
-    })
-    this.#checkSize(name, bodyBytes)
-    return { id, publication: { queue, priority, raw }, stored: !ignoreResult }
+    const parent = currentTask()
+    const scheduled = options.scheduledFor !== undefined
+    const span = this.#tracing?.send({ id, task: name, queue, retries: 0, scheduled })
+    try {
+      const { raw, bodyBytes } = encodeTask({
+        id,
+        rootId: parent?.rootId,
+        parentId: parent?.id,
+        task: name,
+        args,
+        ...(options.kwargs ? { kwargs: { ...options.kwargs } } : {}),
+        queue,
+        priority,
+        ignoreResult,
+        eta: startTime(options, now),
+        expires: expiry(options.expires, now),
+        scheduledFor: options.scheduledFor,
+        headers: headersOf(options, parent?.trace, span?.headers),
+      })
+      this.#checkSize(name, bodyBytes)
+      return { id, publication: { queue, priority, raw }, stored: !ignoreResult, span }
+    } catch (error) {
+      span?.end(error)
+      throw error
+    }
   }
 
   /**
@@ -272,12 +334,29 @@ export class TaskApp {
 
   /** Sends what a canvas comes to. @throws UsageError, BrokerError */
   async sendPlan({ tasks, chordSizes }: Plan): Promise<void> {
-    const lineage = {
-      parentId: undefined,
-      rootId: tasks[0]?.id,
+    const parent = currentTask()
+    const spans: SendSpan[] = []
+    const lineage: Lineage = {
+      parentId: parent?.id,
+      rootId: parent?.rootId ?? tasks[0]?.id,
       now: this.#clock.now(),
-      queueOf: (task: string, queue: string | undefined) => this.route(queue ?? this.#tasks.get(task)?.options.queue),
+      queueOf: (task, queue) => this.route(queue ?? this.#tasks.get(task)?.options.queue),
+      traceOf: ({ id, task }, queue) => {
+        const span = this.#tracing?.send({ id, task, queue, retries: 0, scheduled: false })
+        if (span) spans.push(span)
+        return span?.headers ?? parent?.trace ?? {}
+      },
     }
+    try {
+      await this.#publishPlan(tasks, chordSizes, lineage)
+    } catch (error) {
+      for (const span of spans) span.end(error)
+      throw error
+    }
+    for (const span of spans) span.end()
+  }
+
+  async #publishPlan(tasks: Plan['tasks'], chordSizes: Plan['chordSizes'], lineage: Lineage): Promise<void> {
     const publications = tasks.map((task) => {
       const { bodyBytes, ...publication } = publicationOf(task, lineage)
       this.#checkSize(task.task, bodyBytes)
@@ -288,6 +367,17 @@ export class TaskApp {
     const eager = this.settings.eager ? await this.#eagerBroker() : undefined
     for (const count of chordSizes) await (eager ?? this.store).countChord({ ...count, ttlSeconds })
     await (eager ?? this.transport).publish(publications)
+  }
+
+  #routing(
+    name: string,
+    options: SendOptions,
+  ): { readonly queue: string; readonly priority: number; readonly ignoreResult: boolean } {
+    const own = this.#tasks.get(name)?.options
+    const priority = options.priority ?? own?.priority ?? 0
+    checkPriority(priority)
+    const ignoreResult = options.ignoreResult ?? own?.ignoreResult ?? false
+    return { queue: this.route(options.queue ?? own?.queue), priority, ignoreResult }
   }
 
   /** What a unique call holds; undefined for a task that isn't unique. */
@@ -310,7 +400,7 @@ export class TaskApp {
   #eagerBroker(): Promise<EagerBroker> {
     return (this.#eager ??= import('./eager/eager-broker.ts').then(({ EagerBroker }) => {
       const [tasks, settings, clock] = [this.#tasks, this.settings, this.#clock]
-      return new EagerBroker({ tasks, settings, clock, hooks: this, route: (queue) => this.route(queue) })
+      return new EagerBroker({ tasks, settings, clock, app: this, route: (queue) => this.route(queue) })
     }))
   }
 
@@ -349,6 +439,21 @@ export class TaskApp {
     const [transport, store, eager] = [this.#transport, this.#store, this.#eager]
     this.#transport = this.#store = this.#eager = undefined
     await Promise.all([transport?.close(), store?.close(), eager?.then((broker) => broker.close())])
+  }
+}
+
+/** A trace that the caller names is carried on rather than the task's own; a span that is made of the sending goes before both. */
+function headersOf(
+  { headers, unique }: SendOptions & { readonly unique?: string },
+  inherited: TraceHeaders | undefined,
+  made: TraceHeaders | undefined,
+): JsonObject {
+  const own = headers ? ownHeaders(headers) : {}
+  return {
+    ...(own['traceparent'] === undefined ? inherited : {}),
+    ...own,
+    ...made,
+    ...(unique === undefined ? {} : { [UNIQUE_HEADER]: unique }),
   }
 }
 
