@@ -1,29 +1,24 @@
 // TaskApp: names tasks, sends them, reads their results. It connects when something is sent, not before, and runs nothing itself.
-import { createHash } from 'node:crypto'
 import { systemClock, type Clock } from './clock.ts'
 import { UsageError } from './errors.ts'
-import { expiry, ownHeaders, type SendOptions } from './call.ts'
+import type { SendOptions } from './call.ts'
 import { currentTask } from './current-task.ts'
 import { Listeners, type AppListener } from './listeners.ts'
-import { startTime } from './protocol/instant.ts'
-import type { JsonObject } from './protocol/envelope.ts'
-import { encodeTask, UNIQUE_HEADER } from './protocol/task-message.ts'
-import { uuid4 } from './protocol/uuid.ts'
 import { RedisStore } from './broker/redis/store.ts'
 import { RedisTransport } from './broker/redis/transport.ts'
 import type { Store } from './broker/store.ts'
-import type { Publication, Transport } from './broker/transport.ts'
+import type { Transport } from './broker/transport.ts'
 import { Canvas, chainOf, chordOf, groupOf, type SignatureOptions } from './canvas/canvas.ts'
 import type { Plan } from './canvas/dispatch.ts'
 import { publicationOf, type Lineage } from './canvas/publication.ts'
 import type { EagerBroker } from './eager/eager-broker.ts'
+import { checkSize, holdOf, prepareTask, type CallOptions, type PreparedTask } from './preparation.ts'
 import type { AppEvents, ErrorTracker } from './reports.ts'
 import { AsyncResult, type ResultSource } from './results/async-result.ts'
 import { checkSettings, queueName, readSettings, type Settings } from './settings.ts'
 import { checkPriority, checkTaskOptions, type RegisteredTask, type TaskHandler, type TaskOptions } from './task.ts'
 import type { Schedule } from './triggers/schedule.ts'
 import { parseSchedules } from './triggers/schedule.ts'
-import type { TraceHeaders } from './trace-headers.ts'
 import type { SendSpan, Tracing } from './tracing.ts'
 
 /** Marks a TaskApp across copies of this package: the command line may have another one than the app. */
@@ -51,15 +46,6 @@ export interface Task<Args extends readonly unknown[], Result> extends Registere
 
 /** Runs when a worker starts or stops. */
 export type Hook = () => void | Promise<void>
-
-/** A message that is ready to be sent. */
-export interface PreparedTask {
-  readonly id: string
-  readonly publication: Publication
-  readonly stored: boolean
-  /** To be ended by whoever sends it; undefined where nothing is traced. */
-  readonly span: SendSpan | undefined
-}
 
 export class TaskApp {
   readonly name: string
@@ -237,7 +223,7 @@ export class TaskApp {
     options: SendOptions = {},
   ): Promise<AsyncResult<Result>> {
     const broker = this.settings.eager ? await this.#eagerBroker() : this.transport
-    const unique = this.#hold(name, args, options)
+    const unique = holdOf(name, this.#tasks.get(name)?.options.unique, args, options)
     const prepared = this.prepare(name, args, unique ? { ...options, unique: unique.name } : options)
     const { publication, stored, span } = prepared
     let { id } = prepared
@@ -258,40 +244,14 @@ export class TaskApp {
   }
 
   /** The message of a call, not sent. What the task that calls carries of a trace goes with it. @throws UsageError as send() does */
-  prepare(
-    name: string,
-    args: readonly unknown[],
-    options: SendOptions & { readonly scheduledFor?: number; readonly unique?: string } = {},
-  ): PreparedTask {
-    const now = this.#clock.now()
-    const id = options.id ?? uuid4()
-    const { queue, priority, ignoreResult } = this.#routing(name, options)
-    if (!Array.isArray(args)) throw new UsageError('OptionInvalid', `the arguments of ${name} must be a list`)
-    const parent = currentTask()
-    const scheduled = options.scheduledFor !== undefined
-    const span = this.#tracing?.send({ id, task: name, queue, retries: 0, scheduled })
-    try {
-      const { raw, bodyBytes } = encodeTask({
-        id,
-        rootId: parent?.rootId,
-        parentId: parent?.id,
-        task: name,
-        args,
-        ...(options.kwargs ? { kwargs: { ...options.kwargs } } : {}),
-        queue,
-        priority,
-        ignoreResult,
-        eta: startTime(options, now),
-        expires: expiry(options.expires, now),
-        scheduledFor: options.scheduledFor,
-        headers: headersOf(options, parent?.trace, span?.headers),
-      })
-      this.#checkSize(name, bodyBytes)
-      return { id, publication: { queue, priority, raw }, stored: !ignoreResult, span }
-    } catch (error) {
-      span?.end(error)
-      throw error
-    }
+  prepare(name: string, args: readonly unknown[], options: CallOptions = {}): PreparedTask {
+    return prepareTask(name, args, options, {
+      task: this.#tasks.get(name)?.options,
+      route: (queue) => this.route(queue),
+      now: this.#clock.now(),
+      tracing: this.#tracing,
+      maxPayloadBytes: this.settings.maxPayloadBytes,
+    })
   }
 
   /**
@@ -359,7 +319,7 @@ export class TaskApp {
   async #publishPlan(tasks: Plan['tasks'], chordSizes: Plan['chordSizes'], lineage: Lineage): Promise<void> {
     const publications = tasks.map((task) => {
       const { bodyBytes, ...publication } = publicationOf(task, lineage)
-      this.#checkSize(task.task, bodyBytes)
+      checkSize(task.task, bodyBytes, this.settings.maxPayloadBytes)
       return publication
     })
     // A chord counts before the first task of its header can end.
@@ -367,29 +327,6 @@ export class TaskApp {
     const eager = this.settings.eager ? await this.#eagerBroker() : undefined
     for (const count of chordSizes) await (eager ?? this.store).countChord({ ...count, ttlSeconds })
     await (eager ?? this.transport).publish(publications)
-  }
-
-  #routing(
-    name: string,
-    options: SendOptions,
-  ): { readonly queue: string; readonly priority: number; readonly ignoreResult: boolean } {
-    const own = this.#tasks.get(name)?.options
-    const priority = options.priority ?? own?.priority ?? 0
-    checkPriority(priority)
-    const ignoreResult = options.ignoreResult ?? own?.ignoreResult ?? false
-    return { queue: this.route(options.queue ?? own?.queue), priority, ignoreResult }
-  }
-
-  /** What a unique call holds; undefined for a task that isn't unique. */
-  #hold(
-    name: string,
-    args: readonly unknown[],
-    { kwargs }: SendOptions,
-  ): { readonly name: string; readonly seconds: number } | undefined {
-    const unique = this.#tasks.get(name)?.options.unique
-    if (!unique) return undefined
-    const key = unique.key ? unique.key(...(args as never[])) : JSON.stringify([args, kwargs ?? {}])
-    return { name: `${name}:${createHash('sha256').update(key).digest('hex').slice(0, 32)}`, seconds: unique.seconds }
   }
 
   #resultSource(): ResultSource | Promise<ResultSource> {
@@ -402,13 +339,6 @@ export class TaskApp {
       const [tasks, settings, clock] = [this.#tasks, this.settings, this.#clock]
       return new EagerBroker({ tasks, settings, clock, app: this, route: (queue) => this.route(queue) })
     }))
-  }
-
-  #checkSize(name: string, bodyBytes: number): void {
-    const limit = this.settings.maxPayloadBytes
-    if (bodyBytes <= limit) return
-    const text = `the arguments of ${name} take ${bodyBytes} bytes, the limit is ${limit} (TASKQUEUE_MAX_PAYLOAD_BYTES)`
-    throw new UsageError('PayloadTooLarge', `${text}: store the object and pass its id`)
   }
 
   /** The queue a message goes to: in a Test environment always the default queue, so that nothing leaks into production's. */
@@ -439,21 +369,6 @@ export class TaskApp {
     const [transport, store, eager] = [this.#transport, this.#store, this.#eager]
     this.#transport = this.#store = this.#eager = undefined
     await Promise.all([transport?.close(), store?.close(), eager?.then((broker) => broker.close())])
-  }
-}
-
-/** A trace that the caller names is carried on rather than the task's own; a span that is made of the sending goes before both. */
-function headersOf(
-  { headers, unique }: SendOptions & { readonly unique?: string },
-  inherited: TraceHeaders | undefined,
-  made: TraceHeaders | undefined,
-): JsonObject {
-  const own = headers ? ownHeaders(headers) : {}
-  return {
-    ...(own['traceparent'] === undefined ? inherited : {}),
-    ...own,
-    ...made,
-    ...(unique === undefined ? {} : { [UNIQUE_HEADER]: unique }),
   }
 }
 

@@ -1,5 +1,19 @@
 // When an attempt has ended: with its handler, or before that with an error of its code that nobody caught.
 
+type Settle = () => void
+
+/** Handlers that have ended in this turn of the event loop: one timer for all of them, since there may be thousands a second. */
+let ended: Settle[] = []
+
+function nextTurn(settle: Settle): void {
+  if (ended.push(settle) > 1) return
+  setImmediate(() => {
+    const all = ended
+    ended = []
+    for (const one of all) one()
+  })
+}
+
 export class AttemptEnd {
   #reject: ((error: unknown) => void) | undefined
 
@@ -10,7 +24,7 @@ export class AttemptEnd {
       Promise.resolve(running).then(
         // A turn later: of a promise that was rejected before the handler ended, Node tells only now.
         (value) =>
-          setImmediate(() => {
+          nextTurn(() => {
             this.#reject = undefined
             resolve(value)
           }),

@@ -54,13 +54,7 @@ export class TaskRunner {
   lastProgressAt: number | null = null
 
   constructor(outer: RunnerDeps) {
-    // What the broker's side goes on with is no task's: it must not be taken for the code of the one that ended just then.
-    const outside = fromHere()
-    const deps: RunnerDeps = {
-      ...outer,
-      settle: (outcome, queue) => outside(() => outer.settle(outcome, queue)),
-      release: () => outside(outer.release),
-    }
+    const deps = outer.tracing ? untraced(outer) : outer
     this.#deps = deps
     this.#reports = new TaskReports(deps)
     this.#handover = new Handover(deps)
@@ -322,5 +316,15 @@ export class TaskRunner {
     this.processed += 1
     this.totals.set(task, (this.totals.get(task) ?? 0) + 1)
     this.lastProgressAt = this.#deps.brokerClock.now()
+  }
+}
+
+/** What the broker's side goes on with is part of no span: not of that of the task that ended just then. */
+function untraced(deps: RunnerDeps): RunnerDeps {
+  const outside = fromHere()
+  return {
+    ...deps,
+    settle: (outcome, queue) => outside(() => deps.settle(outcome, queue)),
+    release: () => outside(() => deps.release()),
   }
 }
