@@ -1,10 +1,12 @@
 // Traces: what a message carries of one goes from task to task, with OpenTelemetry's real SDK and without any.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { execFile } from 'node:child_process'
+import { cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { context, SpanKind, trace } from '@opentelemetry/api'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { TaskApp } from '../../../src/runtime/app.ts'
@@ -62,6 +64,33 @@ const seen = (name: string, count = 1): Promise<SpanLine[]> =>
   })
 
 describe('without OpenTelemetry', () => {
+  it('its export says what to install, and nothing else needs it', async () => {
+    // The package as it is installed, beside all of its dependencies but that one.
+    const modules = join(folder, 'bare', 'node_modules')
+    const home = join(modules, '@taskqueue', 'runtime')
+    const source = fileURLToPath(new URL('../../../src/runtime/', import.meta.url))
+    await mkdir(join(home, 'dist'), { recursive: true })
+    await cp(join(source, 'dist'), join(home, 'dist'), { recursive: true })
+    await cp(join(source, 'package.json'), join(home, 'package.json'))
+    const installed = fileURLToPath(new URL('../../../node_modules/', import.meta.url))
+    for (const name of await readdir(installed))
+      if (!name.startsWith('.') && !name.startsWith('@opentelemetry') && name !== '@taskqueue')
+        await symlink(join(installed, name), join(modules, name))
+    const script = join(folder, 'bare', 'script.mjs')
+    const lines = [
+      "import { TaskApp } from '@taskqueue/runtime'",
+      "import { opentelemetry } from '@taskqueue/runtime/opentelemetry'",
+      "const app = new TaskApp({ name: 'bare', env: {} })",
+      'try { opentelemetry(app) } catch ({ code, message }) { console.log(JSON.stringify({ code, message })) }',
+    ]
+    await writeFile(script, lines.join('\n'))
+    const { stdout } = await promisify(execFile)(process.execPath, [script])
+    expect(JSON.parse(stdout)).toEqual({
+      code: 'OpenTelemetryMissing',
+      message: expect.stringContaining('npm install @opentelemetry/api') as string,
+    })
+  })
+
   it.each(['async', 'threads'])('a trace goes on to children, unread and untouched (%s)', async (pool) => {
     await start({}, '--pool', pool)
     const sent = await plain.send('r.parent', [['r.ok']], { headers: CARRIED })
