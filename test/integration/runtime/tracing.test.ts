@@ -218,7 +218,7 @@ describe('with OpenTelemetry', () => {
   })
 
   it('the exception of a task that fails for good is on its span', async () => {
-    await start({ SPANS: spans })
+    const worker = await start({ SPANS: spans })
     const sent = await app.send('r.fail')
     await expect(sent.get(get)).rejects.toThrow(/attempt 2/)
     const [first, last] = await seen('run/r.fail', 2)
@@ -233,6 +233,10 @@ describe('with OpenTelemetry', () => {
     await app.send('r.unheard-of')
     const [alone] = await seen('taskqueue dead')
     expect(alone).toMatchObject({ status: 'ERROR', parentId: null })
+    // It was taken when the one before it had ended, and is no part of its trace.
+    const line = worker.lines().find(({ task, event }) => task === 'r.unheard-of' && event === 'task-failed')
+    expect(line).toBeDefined()
+    expect(line).not.toHaveProperty('traceId')
   })
 
   it('each slot of a schedule begins a trace', async () => {
