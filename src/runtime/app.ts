@@ -1,24 +1,25 @@
 // TaskApp: names tasks, sends them, reads their results. It connects when something is sent, not before, and runs nothing itself.
-import { createHash } from 'node:crypto'
 import { systemClock, type Clock } from './clock.ts'
 import { UsageError } from './errors.ts'
-import { expiry, ownHeaders, type SendOptions } from './call.ts'
-import { startTime } from './protocol/instant.ts'
-import { encodeTask, UNIQUE_HEADER } from './protocol/task-message.ts'
-import { uuid4 } from './protocol/uuid.ts'
+import type { SendOptions } from './call.ts'
+import { currentTask } from './current-task.ts'
+import { Listeners, type AppListener } from './listeners.ts'
 import { RedisStore } from './broker/redis/store.ts'
 import { RedisTransport } from './broker/redis/transport.ts'
 import type { Store } from './broker/store.ts'
-import type { Publication, Transport } from './broker/transport.ts'
+import type { Transport } from './broker/transport.ts'
 import { Canvas, chainOf, chordOf, groupOf, type SignatureOptions } from './canvas/canvas.ts'
 import type { Plan } from './canvas/dispatch.ts'
-import { publicationOf } from './canvas/publication.ts'
+import { publicationOf, type Lineage } from './canvas/publication.ts'
 import type { EagerBroker } from './eager/eager-broker.ts'
+import { checkSize, holdOf, prepareTask, type CallOptions, type PreparedTask } from './preparation.ts'
+import type { AppEvents, ErrorTracker } from './reports.ts'
 import { AsyncResult, type ResultSource } from './results/async-result.ts'
 import { checkSettings, queueName, readSettings, type Settings } from './settings.ts'
 import { checkPriority, checkTaskOptions, type RegisteredTask, type TaskHandler, type TaskOptions } from './task.ts'
 import type { Schedule } from './triggers/schedule.ts'
 import { parseSchedules } from './triggers/schedule.ts'
+import type { SendSpan, Tracing } from './tracing.ts'
 
 /** Marks a TaskApp across copies of this package: the command line may have another one than the app. */
 export const APP_BRAND: unique symbol = Symbol.for('taskqueue.app') as never
@@ -49,12 +50,15 @@ export type Hook = () => void | Promise<void>
 export class TaskApp {
   readonly name: string
   readonly [APP_BRAND] = true
+  /** For workers and beats: who is to be told what `on()` names. */
+  readonly listeners = new Listeners()
   readonly #clock: Clock
   readonly #tasks = new Map<string, RegisteredTask>()
   readonly #schedules: Schedule[] = []
   readonly #startHooks: Hook[] = []
   readonly #stopHooks: Hook[] = []
   #settings: Settings
+  #tracing: Tracing | undefined
   #transport: Transport | undefined
   #store: Store | undefined
   #eager: Promise<EagerBroker> | undefined
@@ -145,6 +149,41 @@ export class TaskApp {
     this.#stopHooks.push(hook)
   }
 
+  /**
+   * Listens to what becomes of tasks: `error`, `retry`, `dead`, `recovered`, and `missed` where beat runs with `--app`. A listener is
+   * called in the worker's own event loop, also for tasks of the pool `threads`, before the outcome is handed to the broker; nothing
+   * waits for what it returns but the end of the process. What it throws is logged, and changes nothing for the task.
+   * @returns what removes it again, as `off()` does
+   * @throws UsageError `OptionInvalid` for another event
+   */
+  on<Name extends keyof AppEvents>(event: Name, listener: AppListener<Name>): () => void {
+    if (!Listeners.knows(event)) throw new UsageError('OptionInvalid', `an app has no event ${String(event)}`)
+    this.listeners.add(event, listener)
+    return () => this.off(event, listener)
+  }
+
+  /** Removes a listener; nothing happens when there is none. */
+  off<Name extends keyof AppEvents>(event: Name, listener: AppListener<Name>): void {
+    this.listeners.remove(event, listener)
+  }
+
+  /** Has an error tracker told of all that `on()` names, and flushed when a worker or a beat stops. @returns what takes it away again */
+  track(tracker: ErrorTracker): () => void {
+    return this.listeners.track(tracker)
+  }
+
+  /** Has what is sent and run traced; see `@taskqueue/runtime/opentelemetry`. @throws UsageError `TracingTwice` */
+  trace(tracing: Tracing): void {
+    if (this.#tracing)
+      throw new UsageError('TracingTwice', 'this app is traced already: each span would be there twice')
+    this.#tracing = tracing
+  }
+
+  /** What traces this app, if anything does. */
+  get tracing(): Tracing | undefined {
+    return this.#tracing
+  }
+
   /** For workers: runs the onStart hooks in the order in which they were added. Rejects with the first error. */
   async runStartHooks(): Promise<void> {
     for (const hook of this.#startHooks) await hook()
@@ -184,12 +223,18 @@ export class TaskApp {
     options: SendOptions = {},
   ): Promise<AsyncResult<Result>> {
     const broker = this.settings.eager ? await this.#eagerBroker() : this.transport
-    const unique = this.#hold(name, args, options)
+    const unique = holdOf(name, this.#tasks.get(name)?.options.unique, args, options)
     const prepared = this.prepare(name, args, unique ? { ...options, unique: unique.name } : options)
-    const { publication, stored } = prepared
+    const { publication, stored, span } = prepared
     let { id } = prepared
-    if (unique) id = await broker.publishUnique(publication, { name: unique.name, id }, unique.seconds * 1000)
-    else await broker.publish([publication])
+    try {
+      if (unique) id = await broker.publishUnique(publication, { name: unique.name, id }, unique.seconds * 1000)
+      else await broker.publish([publication])
+    } catch (error) {
+      span?.end(error)
+      throw error
+    }
+    span?.end()
     return new AsyncResult<Result>(id, () => this.#resultSource(), stored)
   }
 
@@ -198,38 +243,15 @@ export class TaskApp {
     return new AsyncResult<Result>(id, () => this.#resultSource(), true)
   }
 
-  /** The message of a call, not sent. @throws UsageError as send() does */
-  prepare(
-    name: string,
-    args: readonly unknown[],
-    options: SendOptions & { readonly scheduledFor?: number; readonly unique?: string } = {},
-  ): { readonly id: string; readonly publication: Publication; readonly stored: boolean } {
-    const task = this.#tasks.get(name)
-    const now = this.#clock.now()
-    const id = options.id ?? uuid4()
-    const queue = this.route(options.queue ?? task?.options.queue)
-    const priority = options.priority ?? task?.options.priority ?? 0
-    const ignoreResult = options.ignoreResult ?? task?.options.ignoreResult ?? false
-    checkPriority(priority)
-    if (!Array.isArray(args)) throw new UsageError('OptionInvalid', `the arguments of ${name} must be a list`)
-    const { raw, bodyBytes } = encodeTask({
-      id,
-      task: name,
-      args,
-      ...(options.kwargs ? { kwargs: { ...options.kwargs } } : {}),
-      queue,
-      priority,
-      ignoreResult,
-      eta: startTime(options, now),
-      expires: expiry(options.expires, now),
-      scheduledFor: options.scheduledFor,
-      headers: {
-        ...(options.headers ? ownHeaders(options.headers) : {}),
-        ...(options.unique === undefined ? {} : { [UNIQUE_HEADER]: options.unique }),
-      },
+  /** The message of a call, not sent. What the task that calls carries of a trace goes with it. @throws UsageError as send() does */
+  prepare(name: string, args: readonly unknown[], options: CallOptions = {}): PreparedTask {
+    return prepareTask(name, args, options, {
+      task: this.#tasks.get(name)?.options,
+      route: (queue) => this.route(queue),
+      now: this.#clock.now(),
+      tracing: this.#tracing,
+      maxPayloadBytes: this.settings.maxPayloadBytes,
     })
-    this.#checkSize(name, bodyBytes)
-    return { id, publication: { queue, priority, raw }, stored: !ignoreResult }
   }
 
   /**
@@ -272,15 +294,32 @@ export class TaskApp {
 
   /** Sends what a canvas comes to. @throws UsageError, BrokerError */
   async sendPlan({ tasks, chordSizes }: Plan): Promise<void> {
-    const lineage = {
-      parentId: undefined,
-      rootId: tasks[0]?.id,
+    const parent = currentTask()
+    const spans: SendSpan[] = []
+    const lineage: Lineage = {
+      parentId: parent?.id,
+      rootId: parent?.rootId ?? tasks[0]?.id,
       now: this.#clock.now(),
-      queueOf: (task: string, queue: string | undefined) => this.route(queue ?? this.#tasks.get(task)?.options.queue),
+      queueOf: (task, queue) => this.route(queue ?? this.#tasks.get(task)?.options.queue),
+      traceOf: ({ id, task }, queue) => {
+        const span = this.#tracing?.send({ id, task, queue, retries: 0, scheduled: false })
+        if (span) spans.push(span)
+        return span?.headers ?? parent?.trace ?? {}
+      },
     }
+    try {
+      await this.#publishPlan(tasks, chordSizes, lineage)
+    } catch (error) {
+      for (const span of spans) span.end(error)
+      throw error
+    }
+    for (const span of spans) span.end()
+  }
+
+  async #publishPlan(tasks: Plan['tasks'], chordSizes: Plan['chordSizes'], lineage: Lineage): Promise<void> {
     const publications = tasks.map((task) => {
       const { bodyBytes, ...publication } = publicationOf(task, lineage)
-      this.#checkSize(task.task, bodyBytes)
+      checkSize(task.task, bodyBytes, this.settings.maxPayloadBytes)
       return publication
     })
     // A chord counts before the first task of its header can end.
@@ -288,18 +327,6 @@ export class TaskApp {
     const eager = this.settings.eager ? await this.#eagerBroker() : undefined
     for (const count of chordSizes) await (eager ?? this.store).countChord({ ...count, ttlSeconds })
     await (eager ?? this.transport).publish(publications)
-  }
-
-  /** What a unique call holds; undefined for a task that isn't unique. */
-  #hold(
-    name: string,
-    args: readonly unknown[],
-    { kwargs }: SendOptions,
-  ): { readonly name: string; readonly seconds: number } | undefined {
-    const unique = this.#tasks.get(name)?.options.unique
-    if (!unique) return undefined
-    const key = unique.key ? unique.key(...(args as never[])) : JSON.stringify([args, kwargs ?? {}])
-    return { name: `${name}:${createHash('sha256').update(key).digest('hex').slice(0, 32)}`, seconds: unique.seconds }
   }
 
   #resultSource(): ResultSource | Promise<ResultSource> {
@@ -310,15 +337,8 @@ export class TaskApp {
   #eagerBroker(): Promise<EagerBroker> {
     return (this.#eager ??= import('./eager/eager-broker.ts').then(({ EagerBroker }) => {
       const [tasks, settings, clock] = [this.#tasks, this.settings, this.#clock]
-      return new EagerBroker({ tasks, settings, clock, hooks: this, route: (queue) => this.route(queue) })
+      return new EagerBroker({ tasks, settings, clock, app: this, route: (queue) => this.route(queue) })
     }))
-  }
-
-  #checkSize(name: string, bodyBytes: number): void {
-    const limit = this.settings.maxPayloadBytes
-    if (bodyBytes <= limit) return
-    const text = `the arguments of ${name} take ${bodyBytes} bytes, the limit is ${limit} (TASKQUEUE_MAX_PAYLOAD_BYTES)`
-    throw new UsageError('PayloadTooLarge', `${text}: store the object and pass its id`)
   }
 
   /** The queue a message goes to: in a Test environment always the default queue, so that nothing leaks into production's. */

@@ -1,5 +1,8 @@
 // `@taskqueue/runtime`: what an application imports.
 export type { SendOptions } from './call.ts'
+export type { AppListener } from './listeners.ts'
+export type { AppEvents, ErrorReport, ErrorTracker, FailureReport, TaskReport } from './reports.ts'
+export type { Tracing } from './tracing.ts'
 export { TaskApp, isTaskApp, type Task, type TaskAppOptions } from './app.ts'
 export { AsyncResult, type GetOptions } from './results/async-result.ts'
 export { Canvas, CanvasResult, type SignatureOptions } from './canvas/canvas.ts'

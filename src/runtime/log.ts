@@ -3,6 +3,7 @@ import { pino, stdTimeFunctions, type DestinationStream, type Logger as PinoLogg
 import { placeFields, redactSecrets } from './log-fields.ts'
 import { prettyLine } from './log-pretty.ts'
 import { LOG_LEVELS, type LogLevel } from './settings.ts'
+import { activeTraceFields } from './tracing.ts'
 
 /** A logger; child() adds fields. */
 export type Logger = PinoLogger
@@ -31,7 +32,7 @@ const SECRETS = ['password', 'passwd', 'secret', 'token', 'authorization', 'apiK
 
 /**
  * A JSON logger: `time` is ISO-8601, `level` a word, `msg` the text, an error is `error.type`, `error.message`, `error.stack`. Passwords
- * in URLs and fields named like secrets are written as `***`.
+ * in URLs and fields named like secrets are written as `***`. Within a span that is active, `traceId` and `spanId` are told as well.
  */
 export function createLog(options: LogOptions = {}): Logger {
   const settings = {
@@ -43,6 +44,7 @@ export function createLog(options: LogOptions = {}): Logger {
     serializers: { error: describeError },
     redact: { paths: SECRETS, censor: '***' },
     hooks: { streamWrite: redactSecrets },
+    mixin: activeTraceFields,
   }
   return pino(settings, options.destination ?? stdout())
 }

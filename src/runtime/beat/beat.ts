@@ -15,7 +15,7 @@ import { Cursors } from './cursors.ts'
 import { Dispatcher, type DispatcherDeps, type PrepareSlot } from './dispatcher.ts'
 import { LOOK_MS, Leadership } from './leadership.ts'
 import type { SchedulesSource } from './schedules-source.ts'
-import { SlotLog } from './slot-log.ts'
+import { SlotLog, type OnMissed } from './slot-log.ts'
 
 export interface BeatOptions {
   /** Names cursors and lease in the broker: `<namespace>/<name>` of the TaskQueue, or the app's name. */
@@ -30,6 +30,7 @@ export interface BeatOptions {
   readonly clock: Clock
   readonly brokerClock?: BrokerClock
   readonly onSent?: DispatcherDeps['onSent']
+  readonly onMissed?: OnMissed
 }
 
 /** The longest a due slot waits for the next turn when nothing else is known. */
@@ -72,11 +73,12 @@ export class Beat implements HealthSource {
     this.#leadership = new Leadership(store, clock, `beat:${name}`, `${hostname()}:${process.pid}:${uuid4()}`)
     this.#cursors = new Cursors({ name, store, file: options.scheduleFile, log, clock })
     this.#lastTurn = clock.monotonic()
-    this.#slots = new SlotLog(log, this.metrics, {
+    const gauges = {
       leader: () => this.#leadership.standing === 'leader',
       held: () => this.#held !== undefined,
       schedules: () => source.schedules.length,
-    })
+    }
+    this.#slots = new SlotLog(log, this.metrics, gauges, options.onMissed)
     this.#dispatcher = new Dispatcher({
       ...{ name, store, log, clock, brokerClock: this.brokerClock, leadership: this.#leadership },
       ...{ cursors: this.#cursors, slots: this.#slots, prepare: options.prepare, onSent: options.onSent },

@@ -287,10 +287,11 @@ export class Dispatcher {
   }
 
   #tellMissed({ schedule, advance, refusal }: Step): void {
-    const { slots } = this.#deps
+    const { slots, brokerClock } = this.#deps
+    const now = brokerClock.now()
     const before = refusal ? advance.missedSlots.slice(0, -1) : advance.missedSlots
-    slots.passedOver(schedule, before, advance.missed - (refusal ? 1 : 0))
-    if (refusal) slots.refused(schedule, advance.to, refusal)
+    slots.passedOver(schedule, before, advance.missed - (refusal ? 1 : 0), now)
+    if (refusal) slots.refused(schedule, advance.to, refusal, now)
   }
 
   /**

@@ -15,6 +15,8 @@ export interface Lineage {
   readonly now: number
   /** The queue of a task, for the queue that its options name, if any. */
   readonly queueOf: (task: string, queue: string | undefined) => string
+  /** What a message carries of a trace; it wins over the headers that the canvas itself has. */
+  readonly traceOf: (task: PlannedTask, queue: string) => JsonObject
 }
 
 /** @throws UsageError when the arguments can't be written as JSON, or a time can't be read */
@@ -42,7 +44,7 @@ export function publicationOf(planned: PlannedTask, lineage: Lineage): Publicati
     eta: instant(options['eta'], lineage.now) ?? delay(options['countdown'], lineage.now),
     expires: instant(options['expires'], lineage.now),
     ...(text(options['reply_to']) === undefined ? {} : { replyTo: text(options['reply_to']) }),
-    headers: ownHeaders(planned),
+    headers: { ...ownHeaders(planned), ...lineage.traceOf(planned, queue) },
   })
   return { queue, priority, raw, bodyBytes }
 }

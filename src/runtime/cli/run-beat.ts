@@ -17,8 +17,11 @@ import { pythonRepr, pythonTuple } from '../protocol/python-repr.ts'
 import type { Settings } from '../settings.ts'
 import type { Schedule } from '../triggers/schedule.ts'
 import { loadApp } from '../load-app.ts'
-import { tellLastErrors } from './last-errors.ts'
+import { tellLastErrors, UNCAUGHT_EXIT_CODE } from './last-errors.ts'
 import { settingsFrom, settingsOfFlags } from './options.ts'
+
+/** How long listeners and error trackers may take when beat stops. */
+const SETTLE_MS = 5000
 
 /** The name of a beat's lease and cursors: the TaskQueue's, or what stands for it outside of Kubernetes. */
 export function beatName(settings: Settings, name: string): string {
@@ -69,8 +72,13 @@ export async function runBeat(flags: Record<string, unknown>): Promise<void> {
     log,
     clock: systemClock,
     onSent: tellMonitors(app),
-    prepare: (schedule, slot, id) =>
-      app.prepare(schedule.task, schedule.args, { ...sendOptionsOf(schedule), id, scheduledFor: slot }).publication,
+    onMissed: (missed) => app.listeners.emit('missed', missed, log),
+    prepare: (schedule, slot, id) => {
+      const options = { ...sendOptionsOf(schedule), id, scheduledFor: slot }
+      const { publication, span } = app.prepare(schedule.task, schedule.args, options)
+      span?.end()
+      return publication
+    },
   })
   app.transport
     .connect()
@@ -94,18 +102,19 @@ export async function runBeat(flags: Record<string, unknown>): Promise<void> {
   const health = await serveHealth(settings.healthPort, beat)
   log.info({ event: 'health-port', port: health.port }, `health port ${health.port}`)
   let stopping = false
-  const stop = (): void => {
-    if (stopping) process.exit(0)
+  const stop = (exitCode: number): void => {
+    if (stopping) process.exit(exitCode)
     stopping = true
     void beat
       .stop()
+      .then(() => app.listeners.settle(SETTLE_MS, log))
       .then(() => presence.stop())
       .then(() => Promise.all([health.close(), store.close(), app.close()]))
-      .finally(() => process.exit(0))
+      .finally(() => process.exit(exitCode))
   }
-  process.on('SIGTERM', stop)
-  process.on('SIGINT', stop)
-  tellLastErrors(log, 'an error that nobody caught ends beat; another takes over, or it is started again')
+  process.on('SIGTERM', () => stop(0))
+  process.on('SIGINT', () => stop(0))
+  tellLastErrors(log, 'this ends beat; another takes over, or it is started again', () => stop(UNCAUGHT_EXIT_CODE))
   await beat.start()
   presence.start()
 }

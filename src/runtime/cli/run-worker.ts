@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import type { TaskApp } from '../app.ts'
 import { systemClock } from '../clock.ts'
 import { UsageError } from '../errors.ts'
-import { tellLastErrors } from './last-errors.ts'
+import { tellLastErrors, UNCAUGHT_EXIT_CODE } from './last-errors.ts'
 import { LoopNotes, loopMemory } from '../health/loop-notes.ts'
 import { serveWatched } from '../health/watchdog.ts'
 import { createLog, type Logger } from '../log.ts'
@@ -62,8 +62,10 @@ export async function runWorker(flags: Record<string, unknown>): Promise<void> {
   log.info({ event: 'health-port', port: health.port }, `health port ${health.port}`)
   process.on('SIGTERM', () => stop('SIGTERM'))
   process.on('SIGINT', () => stop('SIGINT'))
-  // Nothing is given back: if a task did this it is counted as lost with its worker, and dies after so many times.
-  tellLastErrors(log, 'an error that nobody caught ends the worker; what ran here runs again elsewhere')
+  // After an exception nothing is given back: if a task did this it is counted as lost with its worker, and dies after so many times.
+  tellLastErrors(log, 'this ends the worker; what ran here runs again elsewhere', () =>
+    stop('an unhandled rejection', { exitCode: UNCAUGHT_EXIT_CODE }),
+  )
   try {
     await worker.start()
   } catch (error) {

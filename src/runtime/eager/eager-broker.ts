@@ -14,7 +14,8 @@ import type {
 import { pause, type Clock } from '../clock.ts'
 import { TaskEvents } from '../events/task-events.ts'
 import { createRegistry, createTaskMetrics } from '../health/task-metrics.ts'
-import { createLog } from '../log.ts'
+import type { Listeners } from '../listeners.ts'
+import { createLog, type Logger } from '../log.ts'
 import { CONSUMER_MAX_BODY_BYTES, decodeEnvelope } from '../protocol/envelope.ts'
 import { decodeTask } from '../protocol/task-message.ts'
 import type { ResultSource } from '../results/async-result.ts'
@@ -22,15 +23,19 @@ import type { Settings } from '../settings.ts'
 import type { TaskTable } from '../task.ts'
 import { withBuiltins } from '../worker/builtin-tasks.ts'
 import { InlinePool, type AppHooks } from '../worker/pool.ts'
+import type { Tracing } from '../tracing.ts'
 import { TaskRunner } from '../worker/runner.ts'
 
 export interface EagerDeps {
   readonly tasks: TaskTable
   readonly settings: Settings
   readonly clock: Clock
-  readonly hooks: AppHooks
+  readonly app: AppHooks & { readonly listeners: Listeners; readonly tracing: Tracing | undefined }
   readonly route: (queue: string | undefined) => string
 }
+
+/** How long listeners may take when it is closed. */
+const SETTLE_MS = 5000
 
 interface Chord {
   readonly size: number
@@ -42,6 +47,7 @@ export class EagerBroker implements ResultSource {
   readonly #deps: EagerDeps
   readonly #pool: InlinePool
   readonly #runner: TaskRunner
+  readonly #log: Logger
   readonly #results = new Map<string, string>()
   readonly #watchers = new Map<string, Set<(json: string) => void>>()
   readonly #chords = new Map<string, Chord>()
@@ -54,9 +60,9 @@ export class EagerBroker implements ResultSource {
 
   constructor(deps: EagerDeps) {
     this.#deps = deps
-    const { tasks, settings, clock, hooks, route } = deps
-    const log = createLog({ level: settings.logLevel })
-    this.#pool = new InlinePool(hooks, (error) => log.error({ event: 'hook-failed', error }, 'an onStop hook failed'))
+    const { tasks, settings, clock, app, route } = deps
+    const log = (this.#log = createLog({ level: settings.logLevel }))
+    this.#pool = new InlinePool(app, (error) => log.error({ event: 'hook-failed', error }, 'an onStop hook failed'))
     const metrics = createTaskMetrics(createRegistry(), {
       running: () => 0,
       slots: () => 0,
@@ -75,6 +81,8 @@ export class EagerBroker implements ResultSource {
       random: Math.random,
       events: new TaskEvents(nobody, false),
       retryQueue: route,
+      listeners: app.listeners,
+      tracing: app.tracing,
       queueOf: (task, queue) => route(queue ?? tasks.get(task)?.options.queue),
       settle: (outcome) => this.#settle(outcome),
       release: () => undefined,
@@ -123,6 +131,7 @@ export class EagerBroker implements ResultSource {
   }
 
   async close(): Promise<void> {
+    await this.#deps.app.listeners.settle(SETTLE_MS, this.#log)
     if (this.#started) await this.#pool.close()
     this.#started = undefined
   }

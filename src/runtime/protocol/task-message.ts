@@ -227,8 +227,16 @@ function bodyJson(task: OutgoingTask): string {
   }
 }
 
-/** The message that repeats a task: the same id, one more retry, its own parent, as Celery does. */
-export function encodeRetry(message: TaskMessage, queue: string, eta: number | undefined): EncodedTask {
+/**
+ * The message that repeats a task: the same id, one more retry, its own parent, as Celery does.
+ * @param own headers that differ from the message's
+ */
+export function encodeRetry(
+  message: TaskMessage,
+  queue: string,
+  eta: number | undefined,
+  own: JsonObject = {},
+): EncodedTask {
   return encodeTask({
     id: message.id,
     task: message.task,
@@ -245,6 +253,7 @@ export function encodeRetry(message: TaskMessage, queue: string, eta: number | u
       parent_id: message.id,
       // The body is written anew, uncompressed.
       compression: undefined,
+      ...own,
     },
     eta,
   })

@@ -14,6 +14,8 @@ export type Admission =
       readonly message: TaskMessage
       readonly task: RegisteredTask
       readonly redelivered: boolean
+      /** Workers that were lost while they had it. */
+      readonly lostDeliveries: number
     }
   | { readonly kind: 'park'; readonly message: TaskMessage; readonly dueAt: number }
   | { readonly kind: 'expired'; readonly message: TaskMessage }
@@ -55,7 +57,7 @@ export function admit(
   if (hasAftermath(message)) checkAftermath(message)
   const redelivered =
     envelope.lostDeliveries > 0 || envelope.headers['redelivered'] === true || isRedelivered(envelope.properties)
-  return { kind: 'run', message, task, redelivered }
+  return { kind: 'run', message, task, redelivered, lostDeliveries: envelope.lostDeliveries }
 }
 
 function checkAftermath(message: TaskMessage): void {

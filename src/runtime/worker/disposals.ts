@@ -11,6 +11,7 @@ import type { TaskTable } from '../task.ts'
 import type { FollowUp } from './followup.ts'
 import type { Handover } from './handover.ts'
 import { taskFields } from './task-fields.ts'
+import type { TaskReports } from './task-reports.ts'
 import {
   deadMessage,
   deadTask,
@@ -21,6 +22,7 @@ import {
   type OutcomeContext,
 } from './outcome.ts'
 
+/** What is counted and told, and where. */
 export interface DisposalDeps {
   readonly tasks: TaskTable
   readonly log: Logger
@@ -29,12 +31,17 @@ export interface DisposalDeps {
 }
 
 export class Disposals {
-  readonly #deps: DisposalDeps
+  readonly #deps: DisposalDeps & { readonly reports: TaskReports }
   readonly #handover: Handover
   readonly #followUp: FollowUp
   readonly #context: () => OutcomeContext
 
-  constructor(deps: DisposalDeps, handover: Handover, followUp: FollowUp, context: () => OutcomeContext) {
+  constructor(
+    deps: DisposalDeps & { readonly reports: TaskReports },
+    handover: Handover,
+    followUp: FollowUp,
+    context: () => OutcomeContext,
+  ) {
     this.#deps = deps
     this.#handover = handover
     this.#followUp = followUp
@@ -94,13 +101,9 @@ export class Disposals {
     const module = error.name === 'NotRegistered' ? 'celery.exceptions' : 'taskqueue'
     const failure = describeFailure(error.name, reason === 'NotRegistered' ? message.task : error.message, module)
     const result = message.ignoreResult ? undefined : resultWrite(message, 'FAILURE', failure, error.message, context)
-    const outcome: Outcome = {
-      token,
-      kind: 'dead',
-      ...releaseOf(message),
-      letter: deadTask(message, queue, reason, error, context),
-      result,
-    }
+    const letter = deadTask(message, queue, reason, error, context)
+    this.#deps.reports.dead(letter, error, message)
+    const outcome: Outcome = { token, kind: 'dead', ...releaseOf(message), letter, result }
     this.#end(delivery, this.#followUp.attach(outcome, message, queue, { state: 'FAILURE', value: failure }))
   }
 
@@ -132,6 +135,7 @@ export class Disposals {
       },
       `a message can't be understood: ${error.message}; see "taskqueue dead show ${letter.id}"`,
     )
+    this.#deps.reports.dead(letter, error, undefined)
     this.#end(delivery, { token: delivery.token, kind: 'dead', letter })
   }
 

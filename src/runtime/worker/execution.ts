@@ -1,15 +1,19 @@
 // One delivery in a worker's hands: its context, and the ways in which it can be called off.
 import { UsageError } from '../errors.ts'
 import type { Delivery } from '../broker/transport.ts'
+import type { CurrentTask } from '../current-task.ts'
 import type { Logger } from '../log.ts'
 import { startTime } from '../protocol/instant.ts'
 import type { TaskMessage } from '../protocol/task-message.ts'
+import { AttemptEnd, rejectionText } from './attempt-end.ts'
 import { taskFields } from './task-fields.ts'
 import { RejectRequest, RetryRequest, type RetryOptions, type TaskContext } from '../task.ts'
+import { traceHeaders, type TraceHeaders } from '../trace-headers.ts'
+import type { RunSpan } from '../tracing.ts'
 
 /** Why `ctx.signal` aborts. */
 export class TaskAborted extends Error {
-  readonly code: 'LeaseLost' | 'TimeLimit' | 'WorkerStopping' | 'Revoked'
+  readonly code: 'LeaseLost' | 'TimeLimit' | 'WorkerStopping' | 'Revoked' | 'UnhandledRejection'
 
   constructor(code: TaskAborted['code'], message: string) {
     super(message)
@@ -26,9 +30,10 @@ export interface ExecutionDeps {
   /** It was acknowledged before it began (acksLate: false): no lease, and nothing to give back. */
   readonly acknowledged: boolean
   readonly progress: (execution: Execution, meta: unknown) => Promise<void>
+  readonly span: RunSpan | undefined
 }
 
-export class Execution implements TaskContext {
+export class Execution implements TaskContext, CurrentTask {
   readonly delivery: Delivery
   readonly message: TaskMessage
   /** Monotonic milliseconds. */
@@ -39,11 +44,13 @@ export class Execution implements TaskContext {
   readonly acknowledged: boolean
   /** Its outcome counts no more: the lease is lost, or the message was given back. */
   abandoned = false
+  readonly span: RunSpan | undefined
   readonly #deps: ExecutionDeps
   #log: Logger | undefined
   #kwargs: Readonly<Record<string, unknown>> | undefined
   #controller: AbortController | undefined
   #aborted: TaskAborted | undefined
+  readonly #end = new AttemptEnd()
   readonly #abortListeners: ((reason: TaskAborted) => void)[] = []
 
   constructor(delivery: Delivery, message: TaskMessage, at: { monotonic: number; wall: number }, deps: ExecutionDeps) {
@@ -53,11 +60,20 @@ export class Execution implements TaskContext {
     this.startedAtWall = at.wall
     this.redelivered = deps.redelivered
     this.acknowledged = deps.acknowledged
+    this.span = deps.span
     this.#deps = deps
   }
 
   get id(): string {
     return this.message.id
+  }
+
+  get rootId(): string {
+    return this.message.rootId ?? this.message.id
+  }
+
+  get trace(): TraceHeaders {
+    return this.span?.headers ?? traceHeaders(this.message.headers)
   }
 
   get task(): string {
@@ -125,6 +141,17 @@ export class Execution implements TaskContext {
     this.#aborted = reason
     this.#controller?.abort(reason)
     for (const listener of this.#abortListeners) listener(reason)
+  }
+
+  /** Waits for the end of its handler, or for the first error of its own that nobody caught before that. */
+  outcome(running: unknown): Promise<unknown> {
+    return this.#end.of(running)
+  }
+
+  fail(error: Error): boolean {
+    if (this.abandoned || !this.#end.fail(error)) return false
+    this.abort(new TaskAborted('UnhandledRejection', rejectionText(error)))
+    return true
   }
 
   /** Calls back when it is called off, for a pool that runs it elsewhere. */

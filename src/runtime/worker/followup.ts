@@ -13,15 +13,18 @@ import {
 } from '../canvas/aftermath.ts'
 import { dispatch, type Plan } from '../canvas/dispatch.ts'
 import { shaped } from '../canvas/group-result.ts'
-import { publicationOf } from '../canvas/publication.ts'
+import { publicationOf, type Lineage } from '../canvas/publication.ts'
 import { pause, type Clock } from '../clock.ts'
 import { asError, BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { describeFailure, encodeResult, failureText, withChildren } from '../protocol/result.ts'
 import type { TaskMessage } from '../protocol/task-message.ts'
+import { traceHeaders } from '../trace-headers.ts'
+import type { Tracing } from '../tracing.ts'
 import { uuid4 } from '../protocol/uuid.ts'
 import { taskFields } from './task-fields.ts'
 import { deadTask, type OutcomeContext } from './outcome.ts'
+import type { TaskReports } from './task-reports.ts'
 
 export interface FollowUpDeps {
   /** Where results and chords are kept. */
@@ -32,6 +35,8 @@ export interface FollowUpDeps {
   readonly queueOf: (task: string, queue: string | undefined) => string
   readonly log: Logger
   readonly context: () => OutcomeContext
+  readonly reports: TaskReports
+  readonly tracing: Tracing | undefined
 }
 
 /** Seconds that a claim to send a body lasts: below a lease, so that it has ended when another takes over. */
@@ -67,7 +72,7 @@ export class FollowUp {
   }
 
   #instead(outcome: Outcome, message: TaskMessage, queue: string, thrown: unknown): Outcome {
-    const { log, context } = this.#deps
+    const { log, context, reports } = this.#deps
     const error = asError(thrown)
     const fields = { error, ...taskFields(message, queue) }
     const { token } = outcome
@@ -78,6 +83,7 @@ export class FollowUp {
     const text = 'the task has ended, and what should follow it can not be sent'
     log.error({ event: 'follow-up-failed', ...fields }, `${text}; see "taskqueue dead show ${message.id}"`)
     const letter = deadTask(message, queue, 'CanvasInvalid', error, context())
+    reports.dead(letter, error, message)
     const { result, release } = outcome
     return { token, kind: 'dead', letter, result, release, ...(token === null ? { message: '' } : {}) }
   }
@@ -121,11 +127,18 @@ export class FollowUp {
     plan: Plan,
     message: TaskMessage,
   ): void {
-    const lineage = {
+    const { tracing } = this.#deps
+    const own = traceHeaders(message.headers)
+    const lineage: Lineage = {
       parentId: message.id,
       rootId: message.rootId ?? message.id,
       now: this.#deps.brokerClock.now(),
       queueOf: this.#deps.queueOf,
+      traceOf: ({ id, task }, queue) => {
+        const span = tracing?.send({ id, task, queue, retries: 0, scheduled: false })
+        span?.end()
+        return span?.headers ?? own
+      },
     }
     for (const task of plan.tasks) found.publish.push(publicationOf(task, lineage))
     for (const count of plan.chordSizes) found.counts.push({ ...count, ttlSeconds: this.#deps.resultTtlSeconds })

@@ -6,6 +6,7 @@ import { isJsonObject, type JsonObject } from '../protocol/envelope.ts'
 import { describeFailure, encodeResult, type TaskState } from '../protocol/result.ts'
 import { encodeRetry, encodeRevival, UNIQUE_HEADER, type TaskMessage } from '../protocol/task-message.ts'
 import { uuid4 } from '../protocol/uuid.ts'
+import type { TraceHeaders } from '../trace-headers.ts'
 
 /** What outcomes carry besides the task's own data. */
 export interface OutcomeContext {
@@ -112,15 +113,18 @@ export function deadMessage(delivery: Delivery, error: MessageError, context: Ou
   }
 }
 
-/** The message of another attempt: parked until due, or published when it is due at once. */
+/**
+ * The message of another attempt: parked until due, or published when it is due at once.
+ * @param trace what its headers say of its trace instead of what they said before
+ */
 export function retryPublication(
   message: TaskMessage,
   queue: string,
-  dueAt: number,
-  now: number,
+  { dueAt, now }: { readonly dueAt: number; readonly now: number },
+  trace: TraceHeaders = {},
 ): (Outcome & { kind: 'retry' })['publish'] {
   const later = dueAt > now
-  const { raw } = encodeRetry(message, queue, later ? dueAt : undefined)
+  const { raw } = encodeRetry(message, queue, later ? dueAt : undefined, trace)
   const publication = { queue, priority: message.priority, raw }
   return later ? { ...publication, dueAt } : publication
 }

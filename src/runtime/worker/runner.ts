@@ -1,49 +1,32 @@
 // Runs deliveries: decides whether a message runs, waits or dies, calls the handler, and hands the outcome over. It knows
 // no broker beyond `settle`, and no process: starting and stopping are worker.ts's.
-import type { BrokerClock } from '../broker/broker-clock.ts'
-import type { Delivery, DeliveryToken, Outcome } from '../broker/transport.ts'
-import type { TaskEnd } from '../canvas/aftermath.ts'
-import type { Clock } from '../clock.ts'
+import type { Delivery, DeliveryToken } from '../broker/transport.ts'
+import { asTask, fromHere } from '../current-task.ts'
 import { MessageError, asError } from '../errors.ts'
-import { describeFailure } from '../protocol/result.ts'
-import type { TaskMessage } from '../protocol/task-message.ts'
 import type { Settings } from '../settings.ts'
 import { resolveTaskOptions, type RegisteredTask, type ResolvedTaskOptions } from '../task.ts'
 import { admit, type Admission } from './admission.ts'
 import { checkArguments } from './arguments.ts'
-import { Disposals, type DisposalDeps } from './disposals.ts'
+import { Disposals } from './disposals.ts'
+import { Endings, stores, type Ended, type EndingDeps } from './endings.ts'
 import { Execution, TaskAborted } from './execution.ts'
 import { FollowUp, type FollowUpDeps } from './followup.ts'
 import { Handover, type HandoverDeps } from './handover.ts'
-import {
-  deadTask,
-  failureWrite,
-  releaseOf,
-  resultWrite,
-  retryPublication,
-  revivalOf,
-  revokedWrite,
-  type OutcomeContext,
-} from './outcome.ts'
+import { releaseOf, resultWrite, revokedWrite, type OutcomeContext } from './outcome.ts'
 import type { TaskPool } from './pool.ts'
 import { RateLimits } from './rate-limits.ts'
-import { judge } from './retry.ts'
 import { Revocations } from './revocations.ts'
+import { TaskReports, type TaskReportsDeps } from './task-reports.ts'
 import { watchTimeLimits, type TimeLimitDeps } from './time-limits.ts'
 
 /** What a runner is built on. */
-export interface RunnerDeps extends HandoverDeps, DisposalDeps {
+export interface RunnerDeps extends HandoverDeps, EndingDeps {
   readonly results: HandoverDeps['results'] & FollowUpDeps['results']
   /** The queue of a task that follows another, for the queue that it names, if any. */
   readonly queueOf: FollowUpDeps['queueOf']
   readonly settings: Settings
-  /** `celery@<hostname>` */
-  readonly worker: string
-  readonly clock: Clock
-  readonly brokerClock: BrokerClock
-  readonly random: () => number
-  /** The queue for a retry of a message from `queue`. */
-  readonly retryQueue: (queue: string) => string
+  readonly worker: TaskReportsDeps['worker']
+  readonly listeners: TaskReportsDeps['listeners']
   /** A task went on beyond its hard limit: in one process nothing can end it but the end of the process. */
   readonly onHardLimit: () => void
   /** Where handlers run. */
@@ -53,12 +36,6 @@ export interface RunnerDeps extends HandoverDeps, DisposalDeps {
   readonly limitLease: (token: DeliveryToken, seconds: number) => void
 }
 
-/** How an attempt ended, and, when the task has ended with it, what that means to those who wait. */
-interface Ended {
-  readonly outcome: Outcome
-  readonly end?: TaskEnd
-}
-
 export class TaskRunner {
   readonly #deps: RunnerDeps
   readonly #running = new Map<DeliveryToken, Execution>()
@@ -66,6 +43,8 @@ export class TaskRunner {
   readonly #handover: Handover
   readonly #disposals: Disposals
   readonly #followUp: FollowUp
+  readonly #endings: Endings
+  readonly #reports: TaskReports
   /** Finished executions by task name, for `inspect stats`. */
   readonly totals = new Map<string, number>()
   readonly revocations = new Revocations()
@@ -74,12 +53,16 @@ export class TaskRunner {
   /** Broker's milliseconds at the last end of a task. */
   lastProgressAt: number | null = null
 
-  constructor(deps: RunnerDeps) {
+  constructor(outer: RunnerDeps) {
+    const deps = outer.tracing ? untraced(outer) : outer
     this.#deps = deps
+    this.#reports = new TaskReports(deps)
     this.#handover = new Handover(deps)
     const context = (): OutcomeContext => this.#context()
-    this.#followUp = new FollowUp({ ...deps, resultTtlSeconds: deps.settings.resultTtlSeconds, context })
-    this.#disposals = new Disposals(deps, this.#handover, this.#followUp, context)
+    const [reports, { resultTtlSeconds }] = [this.#reports, deps.settings]
+    this.#followUp = new FollowUp({ ...deps, reports, resultTtlSeconds, context })
+    this.#disposals = new Disposals({ ...deps, reports }, this.#handover, this.#followUp, context)
+    this.#endings = new Endings(deps, reports, context)
     for (const { name, options } of deps.tasks.values())
       if (options.rateLimit) this.rateLimits.set(name, options.rateLimit)
   }
@@ -198,7 +181,7 @@ export class TaskRunner {
       case 'run': {
         const waitMs = this.rateLimits.wait(message.task, this.#deps.clock.monotonic())
         if (waitMs > 0) this.#disposals.park(delivery, message, this.#deps.brokerClock.now() + waitMs, 'rate-limited')
-        else void this.#run(admission, delivery)
+        else this.#begin(admission, delivery)
         return
       }
       case 'park':
@@ -216,10 +199,15 @@ export class TaskRunner {
     }
   }
 
-  /** Never rejects, and frees its slot whatever the handler and its errors are like. */
-  async #run({ task, message, redelivered }: Extract<Admission, { kind: 'run' }>, delivery: Delivery): Promise<void> {
-    const { clock, log, events, metrics, pool } = this.#deps
+  #begin(
+    { task, message, redelivered, lostDeliveries }: Extract<Admission, { kind: 'run' }>,
+    delivery: Delivery,
+  ): void {
+    const { clock, log, events, tracing, worker } = this.#deps
+    const { queue } = delivery
     const options = this.#optionsOf(task)
+    const { id, retries, headers } = message
+    const span = tracing?.run({ id, task: message.task, queue, retries, headers, workerName: worker })
     const execution = new Execution(
       delivery,
       message,
@@ -230,12 +218,25 @@ export class TaskRunner {
         redelivered,
         acknowledged: !options.acksLate,
         progress: (running, meta) => this.#progress(running, options, meta),
+        span,
       },
     )
     this.#running.set(delivery.token, execution)
     // Acknowledged before it runs: from here on nothing brings it back but its own retries.
     if (execution.acknowledged) this.#deps.settle({ token: delivery.token, kind: 'complete' }, delivery.queue)
     events.started(message)
+    const run = (): void => {
+      this.#reports.recovered(message, queue, lostDeliveries)
+      void this.#run(task, execution, options).finally(() => span?.end())
+    }
+    if (span) span.within(run)
+    else run()
+  }
+
+  /** Never rejects, and frees its slot whatever the handler and its errors are like. */
+  async #run(task: RegisteredTask, execution: Execution, options: ResolvedTaskOptions): Promise<void> {
+    const { clock, metrics, pool } = this.#deps
+    const { message, delivery } = execution
     let unwatch: (() => void) | undefined
     let ended: Ended | undefined
     try {
@@ -249,12 +250,11 @@ export class TaskRunner {
         limitLease: ({ delivery: { token } }, seconds) => this.#deps.limitLease(token, seconds),
         onHardLimit: (over, error) => this.#overHardLimit(over, options, error),
       })
-      const value = await pool.run(task, execution, args)
+      const value = await execution.outcome(asTask(execution, () => pool.run(task, execution, args)))
       // What was called off or lost meanwhile has been told of already: it must not be told as a success.
-      if (!execution.abandoned)
-        ended = { outcome: this.#succeeded(execution, options, value), end: { state: 'SUCCESS', value: value ?? null } }
+      if (!execution.abandoned) ended = this.#endings.succeeded(execution, options, value)
     } catch (thrown) {
-      ended = this.#failedSomehow(execution, options, thrown)
+      ended = this.#endings.failed(execution, options, thrown)
     }
     unwatch?.()
     this.#running.delete(delivery.token)
@@ -279,120 +279,25 @@ export class TaskRunner {
       this.#deps.pool.end(execution, error)
       return
     }
-    const ended = this.#failedSomehow(execution, options, error)
+    const ended = this.#endings.failed(execution, options, error)
     execution.abandoned = true
     execution.log.fatal(
       { event: 'hard-time-limit', error },
       'the hard time limit is over, and the task goes on: this worker ends for it, and gives its other tasks back',
     )
+    execution.span?.end()
     this.#deps.onHardLimit()
     if (ended) void this.#hand(ended, execution, () => true)
   }
 
-  #succeeded(execution: Execution, options: ResolvedTaskOptions, value: unknown): Outcome {
-    const { message, delivery } = execution
-    // First: a value that can't be written as JSON makes this attempt a failure.
-    const result = this.#stores(message, options)
-      ? resultWrite(message, 'SUCCESS', value, null, this.#context())
-      : undefined
-    const seconds = (this.#deps.clock.monotonic() - execution.startedAt) / 1000
-    this.#deps.metrics.tasks.inc({ task: message.task, queue: delivery.queue, outcome: 'succeeded' })
-    this.#deps.events.succeeded(message, value, seconds)
-    if (this.#deps.log.isLevelEnabled('debug')) {
-      execution.log.debug({ event: 'task-succeeded', durationMs: Math.round(seconds * 1000) }, 'task succeeded')
-    }
-    return { token: this.#token(execution), kind: 'complete', result }
-  }
-
-  /** An error can be such that even telling of it fails; the task is dead then, and that much is told. */
-  #failedSomehow(execution: Execution, options: ResolvedTaskOptions, thrown: unknown): Ended | undefined {
-    try {
-      return this.#failed(execution, options, thrown)
-    } catch (error) {
-      const { message, queue, log } = execution
-      const told = new Error(`the task failed, and its failure could not be handled: ${asError(error).message}`)
-      log.error({ event: 'task-failed', error: told, reason: 'FailureUnreadable' }, told.message)
-      this.#deps.metrics.tasks.inc({ task: message.task, queue, outcome: 'failed' })
-      this.#deps.metrics.deadLetters.inc({ queue, reason: 'FailureUnreadable' })
-      return this.#dead(execution, options, 'FailureUnreadable', told)
-    }
-  }
-
-  #failed(execution: Execution, options: ResolvedTaskOptions, thrown: unknown): Ended | undefined {
-    if (execution.abandoned) return undefined
-    const { message, delivery } = execution
-    const { events, metrics, random, brokerClock } = this.#deps
-    const context = this.#context()
-    const verdict = judge(thrown, message.retries, options, brokerClock.now(), random())
-    const error = asError(verdict.error)
-    if (verdict.kind === 'retry') {
-      metrics.tasks.inc({ task: message.task, queue: delivery.queue, outcome: 'retried' })
-      events.retried(message, error)
-      const seconds = Math.max(0, Math.round(verdict.dueAt - context.now) / 1000)
-      execution.log.warn(
-        {
-          event: 'task-retried',
-          error,
-          durationMs: this.#durationMs(execution),
-          retryInSeconds: seconds,
-          maxRetries: options.maxRetries,
-        },
-        `attempt ${execution.attempt} failed; the next one is due in ${seconds} s`,
-      )
-      const publish = retryPublication(message, this.#deps.retryQueue(delivery.queue), verdict.dueAt, context.now)
-      const result = this.#stores(message, options) ? failureWrite(message, 'RETRY', error, context) : undefined
-      return { outcome: { token: this.#token(execution), kind: 'retry', publish, result } }
-    }
-    metrics.tasks.inc({ task: message.task, queue: delivery.queue, outcome: 'failed' })
-    metrics.deadLetters.inc({ queue: delivery.queue, reason: verdict.reason })
-    if (verdict.reason === 'Rejected') events.rejected(message)
-    else events.failed(message, error)
-    execution.log.error(
-      {
-        event: 'task-failed',
-        error,
-        reason: verdict.reason,
-        durationMs: this.#durationMs(execution),
-        maxRetries: options.maxRetries,
-      },
-      `the task failed for good after ${execution.attempt} ${execution.attempt === 1 ? 'attempt' : 'attempts'}; see "taskqueue dead show ${message.id}"`,
-    )
-    return this.#dead(execution, options, verdict.reason, error)
-  }
-
-  #dead(execution: Execution, options: ResolvedTaskOptions, reason: string, error: Error): Ended {
-    const { message, queue, acknowledged } = execution
-    const context = this.#context()
-    const outcome: Outcome = {
-      token: this.#token(execution),
-      kind: 'dead',
-      letter: deadTask(message, queue, reason, error, context),
-      ...(acknowledged ? { message: revivalOf(message, queue) } : {}),
-      result: this.#stores(message, options) ? failureWrite(message, 'FAILURE', error, context) : undefined,
-    }
-    return { outcome, end: { state: 'FAILURE', value: describeFailure(error.name, error.message) } }
-  }
-
-  #durationMs({ startedAt }: Execution): number {
-    return Math.round(this.#deps.clock.monotonic() - startedAt)
-  }
-
-  #token(execution: Execution): DeliveryToken | null {
-    return execution.acknowledged ? null : execution.delivery.token
-  }
-
-  #stores(message: TaskMessage, options: ResolvedTaskOptions): boolean {
-    return !options.ignoreResult && !message.ignoreResult
-  }
-
   async #progress(execution: Execution, options: ResolvedTaskOptions, meta: unknown): Promise<void> {
-    if (execution.abandoned || !this.#stores(execution.message, options)) return
+    if (execution.abandoned || !stores(execution.message, options)) return
     await this.#deps.results.writeResult(resultWrite(execution.message, 'PROGRESS', meta, null, this.#context()))
   }
 
   /** Before the handler begins: told after it, it could hide how that ended. */
   async #tellStarted(execution: Execution, options: ResolvedTaskOptions): Promise<void> {
-    if (!this.#stores(execution.message, options)) return
+    if (!stores(execution.message, options)) return
     const meta = { pid: process.pid, hostname: this.#deps.worker }
     try {
       await this.#deps.results.writeResult(resultWrite(execution.message, 'STARTED', meta, null, this.#context()))
@@ -411,5 +316,15 @@ export class TaskRunner {
     this.processed += 1
     this.totals.set(task, (this.totals.get(task) ?? 0) + 1)
     this.lastProgressAt = this.#deps.brokerClock.now()
+  }
+}
+
+/** What the broker's side goes on with is part of no span: not of that of the task that ended just then. */
+function untraced(deps: RunnerDeps): RunnerDeps {
+  const outside = fromHere()
+  return {
+    ...deps,
+    settle: (outcome, queue) => outside(() => deps.settle(outcome, queue)),
+    release: () => outside(() => deps.release()),
   }
 }

@@ -1,6 +1,7 @@
 // What a worker and the threads of its pool tell each other. Plain data only.
 import type { MessagePort } from 'node:worker_threads'
 import type { LogLevel } from '../settings.ts'
+import type { TraceHeaders } from '../trace-headers.ts'
 import type { TaskAborted } from './execution.ts'
 
 /** What a thread is started with. */
@@ -24,6 +25,9 @@ export interface ThreadTask {
   readonly logFields: Readonly<Record<string, string | number>>
   readonly scheduledFor: number | undefined
   readonly headers: Readonly<Record<string, unknown>>
+  readonly rootId: string
+  /** What its children carry on. */
+  readonly trace: TraceHeaders
   readonly kwargs: Readonly<Record<string, unknown>>
   readonly args: readonly unknown[]
 }

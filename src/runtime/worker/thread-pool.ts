@@ -146,8 +146,9 @@ async function reportProgress(
 }
 
 function threadTask(name: string, execution: Execution, args: readonly unknown[]): ThreadTask {
-  const { id, queue, attempt, redelivered, scheduledFor, headers, kwargs, logFields } = execution
-  return { id, task: name, queue, attempt, redelivered, scheduledFor, headers, kwargs, args, logFields }
+  const { id, rootId, queue, attempt, redelivered, scheduledFor, headers, trace, kwargs, logFields } = execution
+  const call = { headers, kwargs, args, trace, logFields }
+  return { id, rootId, task: name, queue, attempt, redelivered, scheduledFor, ...call }
 }
 
 /** @throws what the handler threw, as well as it can be told */

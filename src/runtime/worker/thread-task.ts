@@ -6,6 +6,9 @@ import { createLog, type Logger } from '../log.ts'
 import { formatInstant, startTime } from '../protocol/instant.ts'
 import { RejectRequest, RetryRequest, type RetryOptions, type TaskContext } from '../task.ts'
 import type { TaskApp } from '../app.ts'
+import { asTask, failTask, type CurrentTask } from '../current-task.ts'
+import type { TraceHeaders } from '../trace-headers.ts'
+import { AttemptEnd, rejectionText } from './attempt-end.ts'
 import { withBuiltins } from './builtin-tasks.ts'
 import { askRetry, TaskAborted } from './execution.ts'
 import { isFinal } from './retry.ts'
@@ -43,6 +46,12 @@ async function loaded(): Promise<TaskApp> {
   }
 }
 
+// A task fails with its promise that nobody looked at; with one that is no task's, this thread ends and another takes its place.
+process.on('unhandledRejection', (reason) => {
+  const error = asError(reason)
+  if (!failTask(error, log)) throw error
+})
+
 async function stop(): Promise<void> {
   try {
     const app = await loading
@@ -68,8 +77,11 @@ export default async function runTask({ task, port }: ThreadCall): Promise<Threa
     const registered = withBuiltins(app.tasks).get(task.task)
     if (!registered) throw new Error(`no task named ${task.task} is registered in this thread`)
     const context = new ThreadContext(task, port, log)
+    const call = (): unknown => asTask(context, () => registered.handler(context, ...task.args))
     try {
-      const value: unknown = await registered.handler(context, ...task.args)
+      const { tracing } = app
+      const running = tracing ? () => tracing.resume(task.trace, call) : call
+      const value: unknown = await context.outcome(running())
       return { kind: 'value', json: JSON.stringify(value) }
     } catch (thrown) {
       return outcomeOf(thrown, (error) => isFinal(error, registered.options.noRetryFor ?? []))
@@ -100,8 +112,11 @@ function plain(thrown: unknown, final: boolean): PlainError {
   return { name, message, stack, final }
 }
 
-class ThreadContext implements TaskContext {
+class ThreadContext implements TaskContext, CurrentTask {
   readonly id: string
+  readonly rootId: string
+  readonly trace: TraceHeaders
+  readonly logFields: ThreadTask['logFields']
   readonly task: string
   readonly queue: string
   readonly attempt: number
@@ -112,11 +127,15 @@ class ThreadContext implements TaskContext {
   readonly log: Logger
   readonly #port: MessagePort
   readonly #controller = new AbortController()
+  readonly #end = new AttemptEnd()
   readonly #waiting = new Map<number, { resolve: () => void; reject: (error: Error) => void }>()
   #number = 0
 
   constructor(task: ThreadTask, port: MessagePort, log: Logger) {
     this.id = task.id
+    this.rootId = task.rootId
+    this.trace = task.trace
+    this.logFields = task.logFields
     this.task = task.task
     this.queue = task.queue
     this.attempt = task.attempt
@@ -131,6 +150,16 @@ class ThreadContext implements TaskContext {
 
   get signal(): AbortSignal {
     return this.#controller.signal
+  }
+
+  outcome(running: unknown): Promise<unknown> {
+    return this.#end.of(running)
+  }
+
+  fail(error: Error): boolean {
+    if (!this.#end.fail(error)) return false
+    this.#controller.abort(new TaskAborted('UnhandledRejection', rejectionText(error)))
+    return true
   }
 
   retry(options: RetryOptions = {}): never {

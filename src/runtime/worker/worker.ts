@@ -143,6 +143,8 @@ export class TaskWorker implements HealthSource {
       events: this.events,
       metrics,
       retryQueue: (queue) => app.route(queue),
+      listeners: app.listeners,
+      tracing: app.tracing,
       settle: (outcome, queue) => this.#consumer?.settle(outcome, queue),
       release: () => this.#release(),
       onHardLimit: () => options.onHardLimit?.(),
@@ -259,6 +261,7 @@ export class TaskWorker implements HealthSource {
         'the broker did not confirm all outcomes; what is open runs again',
       )
     }
+    await this.options.app.listeners.settle(FLUSH_MS, this.#log, this.#clock)
     await this.#closePool()
     await this.#sender.flush()
     await this.#sender.send('worker-offline', this.#heart())

@@ -23,6 +23,13 @@ export const CELERY_VERSIONS = Object.keys(CELERY) as CeleryVersion[]
 /** A Flower, with the newest Celery. */
 export const FLOWER = [...CELERY['5.7'], 'flower==2.2.0']
 
+/** A Celery with OpenTelemetry's own instrumentation of it. */
+export const TRACED = (version: CeleryVersion): readonly string[] => [
+  ...CELERY[version],
+  'opentelemetry-sdk==1.45.2',
+  'opentelemetry-instrumentation-celery==0.66b2',
+]
+
 /** Where the Python modules of these tests lie. */
 export const MODULES = fileURLToPath(new URL('.', import.meta.url))
 

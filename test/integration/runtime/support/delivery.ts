@@ -99,7 +99,7 @@ export function deliverySuite(kind: BrokerKind): void {
       it('ends the worker with one JSON line, and its task is counted as lost', async () => {
         const worker = await start({ concurrency: 1 })
         await app.send('test.crash')
-        expect(await worker.exit()).toBe(1)
+        expect(await worker.exit()).toBe(70)
         expect(worker.lines().at(-1)).toMatchObject({
           level: 'fatal',
           event: 'uncaught-exception',
