@@ -57,8 +57,9 @@ async function prepare(
     await kubectl.apply(JSON.stringify({ apiVersion: 'v1', kind: 'List', items: timeServer(images.chronyd) }))
     await installOperator(kubectl, images.operator.reference, {
       ...disciplineValues(images.chronyd),
-      helmTest: { brokerUrl: `redis://:demo-only@redis.${NAMESPACE}.svc:6379/0` },
+      helmTest: { broker: { urlFrom: { secretKeyRef: { name: 'helm-test', key: 'url' } } } },
     })
+    await kubectl.apply(JSON.stringify(helmTestSecret))
   })
   await stages.run(`examples in namespace ${NAMESPACE}`, async () => {
     await removeNamespace(kubectl)
@@ -69,6 +70,14 @@ async function prepare(
   project.provide('operatorImage', images.operator.reference)
   project.provide('ordersImage', images.orders.reference)
   project.provide('images', images)
+}
+
+/** Of the broker of the examples, for the chart's own test. */
+const helmTestSecret = {
+  apiVersion: 'v1',
+  kind: 'Secret',
+  metadata: { name: 'helm-test', namespace: OPERATOR_NAMESPACE },
+  stringData: { url: `redis://:demo-only@redis.${NAMESPACE}.svc:6379/0` },
 }
 
 async function isUp(cluster: Cluster): Promise<boolean> {

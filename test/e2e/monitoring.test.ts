@@ -224,7 +224,7 @@ describe('every line of the log', () => {
     const lines = text === '' ? [] : text.split('\n')
     const objects = lines.map((line) => parsed(line, pod))
     // The example's own.
-    expect(complaints(objects, ['orderId']), pod).toEqual([])
+    expect(complaints(objects, ['orderId', 'slot']), pod).toEqual([])
     for (const { component = '' } of objects) seen.set(component, (seen.get(component) ?? 0) + 1)
   }
 

@@ -22,6 +22,6 @@ export const charge = app.task(
 
 /** Run by beat, as declared in the resource. */
 export const sweep = app.task('carts.sweep', async (ctx) => {
-  ctx.log.info('swept abandoned carts')
+  ctx.log.info({ slot: ctx.scheduledFor }, 'swept abandoned carts')
   return Promise.resolve('swept')
 })

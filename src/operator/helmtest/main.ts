@@ -17,6 +17,8 @@ interface Asked {
   readonly namespace: string
   readonly name: string
   readonly image: string
+  /** As spec.broker has it. */
+  readonly broker: unknown
   readonly brokerUrl: string
 }
 
@@ -32,12 +34,13 @@ function asked(env: NodeJS.ProcessEnv): Asked {
     image: need('TASKQUEUE_OPERATOR_IMAGE', 'TASKQUEUE_OPERATOR_IMAGE is not set.'),
     brokerUrl: need(
       'HELM_TEST_BROKER_URL',
-      'helmTest.brokerUrl is not set: give the URL of a Redis that this cluster reaches, for example redis://redis.demo.svc:6379/0.',
+      'helmTest.broker is not set: give it the url of a Redis that this namespace reaches, for example redis://redis.demo.svc:6379/0, or urlFrom a Secret.',
     ),
+    broker: JSON.parse(need('HELM_TEST_BROKER', 'HELM_TEST_BROKER is not set.')) as unknown,
   }
 }
 
-function written({ namespace, name, image, brokerUrl }: Asked): KubeObject {
+function written({ namespace, name, image, broker }: Asked): KubeObject {
   return {
     apiVersion: taskQueues.apiVersion,
     kind: taskQueues.kind,
@@ -47,7 +50,7 @@ function written({ namespace, name, image, brokerUrl }: Asked): KubeObject {
       image,
       imagePullPolicy: 'IfNotPresent',
       app: '/opt/taskqueue/src/operator/dist/helmtest/app.js',
-      broker: { url: brokerUrl },
+      broker,
       taskDefaults: { queue: name },
       workers: [{ name: 'default', replicas: 1, concurrency: 1, maxTaskSeconds: 30 }],
       podTemplate: {
