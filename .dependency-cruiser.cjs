@@ -8,13 +8,19 @@ module.exports = {
       'runtime-knows-nobody',
       'operator -> runtime and companion -> runtime, never back.',
       { path: '^src/runtime/' },
-      { path: '^src/(operator|companion)/' },
+      { path: '^src/(operator|companion|kubectl)/' },
     ),
     forbid(
       'operator-and-companion-apart',
       'They meet only on the wire.',
       { path: '^src/(operator|companion)/' },
       { path: '^src/(operator|companion)/', pathNot: '^src/$1/' },
+    ),
+    forbid(
+      'plugin-knows-kubectl-only',
+      'It has the rights of whoever calls it, and no other way to the API server or to a broker than kubectl.',
+      { path: '^src/kubectl/' },
+      { path: '^src/(runtime|operator|companion)/' },
     ),
     forbid(
       'protocol-knows-nobody',

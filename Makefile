@@ -49,8 +49,15 @@ test-checks test-unit test-integration test-conformance test-e2e: test-%: build
 	@$(WITH_NODE) exec node test/run.ts $*
 
 .PHONY: faults
-faults: build ## Run the fault tests alone
-	@$(WITH_NODE) exec node test/run.ts faults
+faults: build ## Run the fault tests, and every library under the same faults: writes docs/reliability.md (QUICK=1 for a short one)
+	@$(WITH_NODE) node test/run.ts faults
+	@$(WITH_NODE) exec node test/faults/history/main.ts $(if $(QUICK),--quick)
+
+.PHONY: bench bench-quick
+bench: build ## Measure everything beside its peers: writes docs/benchmarks.md, half an hour
+	@$(WITH_NODE) exec node bench/main.ts
+bench-quick: build ## The same in three minutes, written nowhere
+	@$(WITH_NODE) exec node bench/main.ts --quick
 
 .PHONY: lint format
 lint: build ## Lint, types, arrows, format and generated files

@@ -24,7 +24,7 @@ export default defineConfig({
       tier('integration', 60, 5),
       tier('conformance', 90, 3),
       tier('e2e', 120, 1, ['test/e2e/cluster.ts']),
-      tier('faults', 300, 1),
+      tier('faults', 300, 2),
     ],
   },
 })

@@ -3,7 +3,8 @@
 // vitest runs the tests.
 
 import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { ensureBinary, type BinaryName } from '../deploy/local/binaries.ts'
 import { ensurePackages, type Package } from '../deploy/local/packages.ts'
@@ -110,14 +111,17 @@ async function runChecks(): Promise<Count> {
 async function runTier(tier: Tier): Promise<Count> {
   const report = join(logFolder(), `tests-${tier}.json`)
   rmSync(report, { force: true })
+  // What tests leave in their folder for temporary files goes with it.
+  const temporary = mkdtempSync(join(tmpdir(), `taskqueue-${tier}-`))
+  // Some of what tests start runs as another user.
+  chmodSync(temporary, 0o755)
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
-  const code = await status(process.execPath, [
-    join(root, 'node_modules/vitest/vitest.mjs'),
-    'run',
-    '--project',
-    tier,
-    ...reporters,
-  ])
+  const code = await status(
+    process.execPath,
+    [join(root, 'node_modules/vitest/vitest.mjs'), 'run', '--project', tier, ...reporters],
+    { TMPDIR: temporary },
+  )
+  rmSync(temporary, { recursive: true, force: true })
   const count = existsSync(report) ? readReport(report) : { passed: 0, failed: 0 }
   // A file that could not be loaded, or a set-up that failed, has no test of its own to fail.
   if ((code !== 0 && count.failed === 0) || count.passed + count.failed === 0) count.failed++
@@ -165,9 +169,9 @@ function summarise(counts: readonly (readonly [name: string, count: Count, secon
   return total('failed') === 0
 }
 
-function status(command: string, args: readonly string[]): Promise<number> {
+function status(command: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<number> {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: root, stdio: 'inherit' })
+    const child = spawn(command, args, { cwd: root, stdio: 'inherit', env: { ...process.env, ...env } })
     child.once('error', reject)
     child.once('close', (code) => resolve(code ?? 1))
   })

@@ -138,7 +138,7 @@ const rows: readonly Row[] = [
           `sum by (taskqueue, pool) (increase(taskqueue_leases_lost_total{${OF}}[$__rate_interval]))`,
           '{{taskqueue}} {{pool}} leases',
         ],
-        [`count by (taskqueue) (taskqueue_broker_connected{${OF}} == 0)`, '{{taskqueue}} unconnected'],
+        [`sum by (taskqueue) (1 - taskqueue_broker_connected{${OF}})`, '{{taskqueue}} unconnected'],
       ),
     ],
   },

@@ -5,6 +5,7 @@ import { BEAT } from './desired/beat.ts'
 import { names } from './desired/names.ts'
 import { schedulesHash, shortHash } from './desired/schedules.ts'
 import { timestamp, type LivePod } from './objects.ts'
+import { scheduleFindings, sentenceOf } from './patrolfinding.ts'
 import { hasEnded, isReady, isSilent, podTrouble } from './podtrouble.ts'
 import { tickPeriod } from './inspect/observation.ts'
 import type { Situation } from './situation.ts'
@@ -34,6 +35,9 @@ export function schedulesFinding(situation: Situation): Finding {
     }
   const unknown = unknownTasks(situation)
   if (unknown.length > 0) return { type, status: 'False', reason: 'TaskUnknown', message: unknown.join(' ') }
+  const [first, ...others] = scheduleFindings(situation)
+  if (first)
+    return { type, status: 'False', reason: first.code, message: sentences([first, ...others].map(sentenceOf)) }
   if (!said)
     return {
       type,

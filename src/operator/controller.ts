@@ -5,7 +5,7 @@ import type { Clock } from './clock.ts'
 import { labelKeys, managedSelector } from './desired/names.ts'
 import { messageOf } from './errors.ts'
 import { EventRecorder } from './events.ts'
-import { BrokerInspector } from './inspect/inspector.ts'
+import { BrokerInspector, type InspectorOptions } from './inspect/inspector.ts'
 import { Cache } from './kube/cache.ts'
 import { hmacKey } from './kube/hmackey.ts'
 import { SecretValues } from './kube/secretvalues.ts'
@@ -25,6 +25,7 @@ import {
 import { Watch } from './kube/watch.ts'
 import { Workqueue } from './kube/workqueue.ts'
 import type { OperatorMetrics } from './metrics.ts'
+import { PatrolMetrics } from './patrolmetrics.ts'
 import type { DesiredVolumeClaim } from './desired/volume.ts'
 import {
   controllerOf,
@@ -47,6 +48,8 @@ export interface ControllerDeps {
   readonly clock: Clock
   readonly log: Logger
   readonly metrics: OperatorMetrics
+  /** How often brokers are looked at, where that is not as usual. */
+  readonly inspection?: Partial<InspectorOptions>
 }
 
 /** What it has to know of the cluster before it begins. */
@@ -78,7 +81,7 @@ export class Controller {
   }
 
   private constructor(
-    { client, settings, clock, log, metrics }: ControllerDeps,
+    { client, settings, clock, log, metrics, inspection }: ControllerDeps,
     { hmacKey: key, kinds }: ClusterFacts,
   ) {
     this.#client = client
@@ -103,6 +106,7 @@ export class Controller {
       (namespace, name, key, options) => values.read({ namespace, name, key }, options),
       enqueue,
       clock,
+      inspection,
     )
     const recorder = new EventRecorder(
       async (event) => {
@@ -120,8 +124,15 @@ export class Controller {
       allowDiscipline,
       ...(imagePullPolicy === undefined ? {} : { imagePullPolicy }),
     }
-    const reconciler = new Reconciler(client, this.#caches, this.#inspector, recorder, clock, inputs, (queue) =>
-      revisionOf(queue, values, key),
+    const reconciler = new Reconciler(
+      client,
+      this.#caches,
+      this.#inspector,
+      recorder,
+      clock,
+      inputs,
+      (queue) => revisionOf(queue, values, key),
+      new PatrolMetrics(metrics.registry, () => this.#inspector.patrolFigures()),
     )
     registerTaskQueueMetrics(metrics.registry, {
       taskQueues: () => this.#caches.taskQueues.all(),

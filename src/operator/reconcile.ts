@@ -14,7 +14,7 @@ import { queuesOf } from './desired/environment.ts'
 import type { DesiredVolumeClaim } from './desired/volume.ts'
 import { WORKER } from './desired/worker.ts'
 import type { EventRecorder } from './events.ts'
-import type { BrokerObservation } from './inspect/observation.ts'
+import type { BrokerObservation, PatrolObservation } from './inspect/observation.ts'
 import type { Cache } from './kube/cache.ts'
 import type { KubeClient } from './kube/client.ts'
 import type { Outcome } from './kube/workqueue.ts'
@@ -27,8 +27,12 @@ import {
   type LivePod,
   type ObjectKey,
 } from './objects.ts'
+import { PatrolEvents } from './patrolevents.ts'
+import { patrolFindings } from './patrolfinding.ts'
+import type { PatrolMetrics } from './patrolmetrics.ts'
 import { PodDrain, poolPods } from './poddrain.ts'
 import { isFailing, isReady } from './podtrouble.ts'
+import { PodReplacement } from './podreplacement.ts'
 import { Rollouts } from './rollouts.ts'
 import { Scaling, type PoolScale } from './scaling.ts'
 import type { Situation } from './situation.ts'
@@ -53,6 +57,10 @@ export interface Inspector {
   latest(key: string): BrokerObservation | undefined
   /** Has these pods, and no others of the TaskQueue, told to take nothing any more. */
   drain(key: string, podUids: readonly string[]): void
+  /** What patrol has seen; undefined before its second look. */
+  patrol(key: string): PatrolObservation | undefined
+  /** Whether the broker answers at this moment. */
+  answers(key: string): Promise<boolean>
   forget(key: string): void
 }
 
@@ -79,6 +87,9 @@ export class Reconciler {
   readonly #scaling: Scaling
   readonly #drain: PodDrain
   readonly #status: StatusWriter
+  readonly #replacement: PodReplacement
+  readonly #patrolEvents: PatrolEvents
+  readonly #patrolMetrics: PatrolMetrics
   readonly #rollouts = new Rollouts()
   /** Failures in a row of a TaskQueue's reconcile. */
   readonly #failures = new Map<ObjectKey, number>()
@@ -91,6 +102,7 @@ export class Reconciler {
     clock: Clock,
     inputs: OperatorInputs & OverlayPolicy,
     revisionOf: RevisionOfSecrets,
+    patrolMetrics: PatrolMetrics,
   ) {
     this.#caches = caches
     this.#inspector = inspector
@@ -105,6 +117,16 @@ export class Reconciler {
     this.#scaling = new Scaling(clock)
     this.#drain = new PodDrain(client, caches.pods, clock)
     this.#status = new StatusWriter(client, caches.taskQueues)
+    this.#patrolEvents = new PatrolEvents(events)
+    this.#patrolMetrics = patrolMetrics
+    this.#replacement = new PodReplacement({
+      client,
+      clock,
+      pods: caches.pods,
+      answers: (key) => inspector.answers(key),
+      tell: (queue, note) => events.record(queue, note),
+      onReplaced: (key) => patrolMetrics.restarted(key),
+    })
   }
 
   async reconcile(key: ObjectKey): Promise<Outcome> {
@@ -116,6 +138,9 @@ export class Reconciler {
       this.#scaling.forget(key)
       this.#drain.forget(key)
       this.#rollouts.forget(key)
+      this.#replacement.forget(key)
+      this.#patrolEvents.forget(key)
+      this.#patrolMetrics.forget(key)
       this.#failures.delete(key)
       return {}
     }
@@ -141,17 +166,22 @@ export class Reconciler {
     const { refused, beat } = await this.#ensureAll(queue, key, desired, scales)
     await this.#removeOrphans(queue, key, desired)
 
-    const deployments = this.#own(queue, this.#caches.deployments)
+    const own = this.#own(queue, this.#caches.deployments)
+    const rolling = this.#rollouts.rolling(key, own)
+    const deployments = new Map(own.map((deployment) => [deployment.metadata.name, deployment]))
+    const patrol = this.#inspector.patrol(key)
+    await this.#replacement.carryOut(queue, patrol, { deployments, rolling, scales })
     await this.#writeStatus(queue, {
       queue,
       desired,
-      deployments: new Map(deployments.map((d) => [d.metadata.name, d])),
-      rolling: this.#rollouts.rolling(key, deployments),
+      deployments,
+      rolling,
       pods: this.#caches.pods.ownedBy(key),
       beatPod: beat.live,
       beatHistory: beat.history,
       ...(beat.refusal === undefined ? {} : { beatRefusal: beat.refusal }),
       broker: this.#inspector.latest(key),
+      patrol,
       refused,
       scales,
       disciplineAllowed: this.#inputs.allowDiscipline,
@@ -336,6 +366,8 @@ export class Reconciler {
       return
     }
     const { findings, status } = statusOf(situation)
+    // By what is known of before, which is in status until it is written anew.
+    this.#patrolEvents.tell(queue, situation.patrol && patrolFindings(situation))
     if (!(await this.#status.write(queue, status))) return
     const before = (queue.status?.conditions ?? []) as Condition[]
     for (const finding of eventfulFindings(findings, before)) {

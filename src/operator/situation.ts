@@ -3,7 +3,7 @@
 import type { BeatRefusal } from './beatcontrol.ts'
 import type { BeatHistory } from './beatpod.ts'
 import type { Desired } from './desired/index.ts'
-import type { BrokerObservation } from './inspect/observation.ts'
+import type { BrokerObservation, PatrolObservation } from './inspect/observation.ts'
 import type { LiveDeployment, LivePod } from './objects.ts'
 import type { PoolScale } from './scaling.ts'
 import type { TaskQueue } from './taskqueue.ts'
@@ -22,6 +22,8 @@ export interface Situation {
   /** Why beat is not as it should be, when only a person can cure it. */
   beatRefusal?: BeatRefusal
   broker: BrokerObservation | undefined
+  /** What patrol has seen; undefined before its second look. */
+  patrol: PatrolObservation | undefined
   /** What the API server, or a name that is taken, kept the operator from writing. One sentence each. */
   refused: readonly string[]
   /** How many pods each pool should have, by its name. */

@@ -9,6 +9,7 @@ import { messageOf, OperatorError } from './errors.ts'
 import type { BrokerObservation } from './inspect/observation.ts'
 import { timestamp } from './objects.ts'
 import type { Situation } from './situation.ts'
+import { isPatrolReason, patrolStatus } from './patrolfinding.ts'
 import { skewOf, type Skew } from './skew.ts'
 import type { TaskQueue, TaskQueueStatus } from './taskqueue.ts'
 import { withRemarks } from './workerremarks.ts'
@@ -35,6 +36,7 @@ export function statusOf(situation: Situation): { status: TaskQueueStatus; findi
       ...(hash === undefined ? {} : { schedulesHash: hash }),
     },
     clock: clockStatus(skew),
+    ...patrolStatus(situation),
     conditions: conditionsFrom(findings, queue.status?.conditions ?? [], generation, situation.now),
   }
   return { status, findings }
@@ -70,6 +72,17 @@ function findingsOf(situation: Situation, pools: readonly PoolStatus[], skew: Sk
  */
 const needed: readonly Finding['type'][] = ['SchedulesOnTime', 'BrokerReachable', 'WorkersAvailable', 'BeatReady']
 
+/**
+ * The parts that Ready rests on, in their order. What patrol saw of schedules comes last: it follows from a beat or a broker that is not
+ * there, whose own reason says more. A task that was sent and waits is backlog.
+ */
+function needs(parts: readonly Finding[]): Finding[] {
+  const found = needed.flatMap((name) => parts.find(({ type }) => type === name) ?? [])
+  return found
+    .filter(({ reason }) => reason !== 'ScheduleNotRun')
+    .toSorted((a, b) => Number(isPatrolReason(a.reason)) - Number(isPatrolReason(b.reason)))
+}
+
 function readyFinding(situation: Situation, parts: readonly Finding[]): Finding {
   const type = 'Ready'
   const { desired, refused, beatRefusal, queue, rolling } = situation
@@ -80,8 +93,7 @@ function readyFinding(situation: Situation, parts: readonly Finding[]): Finding 
   const refusals = [...refused, ...(beatRefusal ? [beatRefusal.message] : [])]
   if (refusals.length > 0)
     return bad(refused.length > 0 || !beatRefusal ? 'ApplyRefused' : beatRefusal.reason, sentences(refusals))
-  const first = (status: Finding['status']): Finding | undefined =>
-    needed.flatMap((name) => parts.find((part) => part.type === name && part.status === status) ?? [])[0]
+  const first = (status: Finding['status']): Finding | undefined => needs(parts).find((part) => part.status === status)
   const failing = first('False')
   if (failing) return bad(failing.reason, failing.message)
   const unknown = first('Unknown')

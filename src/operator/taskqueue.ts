@@ -295,11 +295,20 @@ export interface TaskQueueBody {
       }
     }
     /**
-     * Stalled and idle queues. This version reads stalledSeconds and restartStalled for the probes of Celery workers alone.
+     * Looks for what fails in silence, as "taskqueue patrol" does. What it finds is in conditions, Events, status.patrol and metrics.
      */
     patrol: {
+      /**
+       * A queue with a consumer that has no traffic for so long is told, as a notice.
+       */
       idleQueueSeconds: number
+      /**
+       * For so long workers may take nothing from a queue beside free slots while messages wait in it. A Celery worker whose rate limit allows less than one task in this time looks like it.
+       */
       stalledSeconds: number
+      /**
+       * Replace pods whose workers are stalled, one at a time and never while the broker is away; and let the companion's probe restart a Celery worker beside which tasks wait.
+       */
       restartStalled: boolean
     }
   }
@@ -327,6 +336,43 @@ export interface TaskQueueBody {
      * Messages waiting for their time (eta or retry).
      */
     parked?: number
+    /**
+     * Tasks that ended as dead letters, over all queues of the broker; absent while it can not be asked. Read every 30 s.
+     */
+    deadLetters?: {
+      count: number
+      /**
+       * When the newest of them died.
+       */
+      newestAt?: string
+    }
+    /**
+     * What patrol finds now. Absent while it can not look, empty when it looked and found nothing.
+     */
+    patrol?: {
+      findings: {
+        /**
+         * CamelCase and stable, such as ConsumerStalled.
+         */
+        code: string
+        /**
+         * critical, warning, unknown or notice.
+         */
+        severity: string
+        /**
+         * What it is about: a queue, a schedule, a worker, the broker.
+         */
+        subject: string
+        /**
+         * What was seen and what to do.
+         */
+        message: string
+      }[]
+      /**
+       * How many findings are not listed.
+       */
+      more?: number
+    }
     pools?: {
       name: string
       deployment?: string

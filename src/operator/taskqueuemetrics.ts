@@ -56,6 +56,12 @@ const families: readonly Family[] = [
     labels: ['pool'],
     samples: ({ status }) => (status?.pools ?? []).map(({ name, wanted }) => [{ pool: name }, wanted]),
   },
+  {
+    name: 'taskqueue_broker_dead_letters',
+    help: 'Dead letters in the broker and key prefix of a TaskQueue; of a shared broker each TaskQueue tells all.',
+    labels: [],
+    samples: ({ status }) => (status?.deadLetters === undefined ? [] : [[{}, status.deadLetters.count]]),
+  },
 ]
 
 /** Names of the TaskQueue come first: `namespace` and `taskqueue`, as the metrics of its pods have them. */

@@ -1,8 +1,10 @@
 // What status says of the worker pools: figures, WorkersAvailable, QueuesServed. Pure.
 
-import type { Finding } from './conditions.ts'
-import { queuesOf } from './desired/environment.ts'
+import { sentences, type Finding } from './conditions.ts'
+import { queuesOf, startedByBacklog } from './desired/environment.ts'
 import { labelKeys, names } from './desired/names.ts'
+import type { QueueDepth } from './inspect/observation.ts'
+import { queueFindings, sentenceOf } from './patrolfinding.ts'
 import { podTrouble, type PodTrouble } from './podtrouble.ts'
 import { poolPresence } from './poolpresence.ts'
 import type { Situation } from './situation.ts'
@@ -93,23 +95,39 @@ function poolTrouble(situation: Situation, pools: readonly PoolStatus[]): PodTro
   return undefined
 }
 
-export function queuesFinding({ broker, queue }: Situation, pools: readonly PoolStatus[]): Finding {
+export function queuesFinding(situation: Situation, pools: readonly PoolStatus[]): Finding {
+  const { broker, queue } = situation
   const type = 'QueuesServed'
   if (!broker?.reachable)
     return { type, status: 'Unknown', reason: 'BrokerUnreachable', message: 'The broker can not be asked for backlog.' }
   const served = new Set(pools.filter((pool) => pool.ready > 0).flatMap((pool) => pool.queues ?? []))
   const waiting = [...broker.queues].filter(([name, depth]) => depth.waiting > 0 && !served.has(name))
-  if (waiting.length === 0)
-    return { type, status: 'True', reason: 'Served', message: 'Every queue with a backlog has a ready worker.' }
-  const list = waiting.map(([name, depth]) => `${name} (${depth.waiting})`).join(', ')
-  if (queue.spec.suspend)
-    return { type, status: 'True', reason: 'Suspended', message: `Waiting while suspended: ${list}.` }
-  return {
-    type,
-    status: 'False',
-    reason: 'NoConsumer',
-    message: `No worker is ready for what waits in ${list}: see WorkersAvailable, or give a pool in spec.workers these queues.`,
+  if (waiting.length > 0 && queue.spec.suspend)
+    return { type, status: 'True', reason: 'Suspended', message: `Waiting while suspended: ${listOf(waiting)}.` }
+  // Pods that are made only once something waits: patrol tells of them when they are late.
+  const starting = new Set(startedByBacklog(queue))
+  const alone = waiting.filter(([name]) => !starting.has(name))
+  const seen = queueFindings(situation)
+  if (alone.length > 0) {
+    const told = new Set(alone.map(([name]) => `queue ${name}`))
+    const others = seen.filter(({ subject }) => !told.has(subject)).map(sentenceOf)
+    const message = `No worker is ready for what waits in ${listOf(alone)}: see WorkersAvailable, or give a pool in spec.workers these queues.`
+    return { type, status: 'False', reason: 'NoConsumer', message: sentences([message, ...others]) }
   }
+  const [first] = seen
+  if (first) return { type, status: 'False', reason: first.code, message: sentences(seen.map(sentenceOf)) }
+  if (waiting.length > 0)
+    return {
+      type,
+      status: 'True',
+      reason: 'Starting',
+      message: `Pods are started for what waits in ${listOf(waiting)}.`,
+    }
+  return { type, status: 'True', reason: 'Served', message: 'Every queue with a backlog has a ready worker.' }
+}
+
+function listOf(waiting: readonly (readonly [name: string, depth: QueueDepth])[]): string {
+  return waiting.map(([name, depth]) => `${name} (${depth.waiting})`).join(', ')
 }
 
 function sum(numbers: readonly number[]): number {

@@ -55,7 +55,10 @@ async function prepare(
   const images = await deliverImages(await projectImages(stages), cluster, stages)
   await stages.run(`operator by helm into ${OPERATOR_NAMESPACE}`, async () => {
     await kubectl.apply(JSON.stringify({ apiVersion: 'v1', kind: 'List', items: timeServer(images.chronyd) }))
-    await installOperator(kubectl, images.operator.reference, disciplineValues(images.chronyd))
+    await installOperator(kubectl, images.operator.reference, {
+      ...disciplineValues(images.chronyd),
+      helmTest: { brokerUrl: `redis://:demo-only@redis.${NAMESPACE}.svc:6379/0` },
+    })
   })
   await stages.run(`examples in namespace ${NAMESPACE}`, async () => {
     await removeNamespace(kubectl)

@@ -3,7 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { TaskApp } from '@taskqueue/runtime'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { OPERATOR_NAMESPACE } from '../../deploy/demo/install.ts'
+import { OPERATOR_NAMESPACE, RELEASE } from '../../deploy/demo/install.ts'
 import { PortForward } from '../../deploy/demo/portforward.ts'
 import { eventually } from '../fixtures/eventually.ts'
 import type { LivePod } from '../../src/operator/objects.ts'
@@ -270,6 +270,11 @@ describe('the operator', () => {
 })
 
 describe('the chart', () => {
+  it('has a test that makes a TaskQueue and runs a job', async () => {
+    const told = await kubectl.helm('test', RELEASE, '--namespace', OPERATOR_NAMESPACE, '--timeout', '150s', '--logs')
+    expect(told).toContain('it ran a job')
+  })
+
   it('keeps the CRD on uninstall, unless told otherwise', async () => {
     const render = (...set: string[]): Promise<string> =>
       kubectl.helm('template', 'x', 'charts/taskqueue-operator', ...set.flatMap((s) => ['--set', s]))

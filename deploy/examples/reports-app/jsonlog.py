@@ -31,7 +31,8 @@ def place():
 class JsonLines(logging.Formatter):
     def __init__(self, service):
         super().__init__()
-        self.base = {"service": service, "component": "worker", **place()}
+        component = "beat" if "beat" in sys.argv else "worker"
+        self.base = {"service": service, "component": component, **place()}
 
     def format(self, record):
         at = datetime.fromtimestamp(record.created, timezone.utc)
@@ -77,3 +78,8 @@ def configure(loglevel=None, **_):
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(loglevel or logging.INFO)
+
+
+# Warnings of Python too, and what is said before Celery sets up its logging.
+logging.captureWarnings(True)
+configure()

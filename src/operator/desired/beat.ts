@@ -139,7 +139,7 @@ function appBeat(queue: TaskQueue, beat: BeatSpec, image: string): V1Container {
     ...beatContainer(beat),
     image,
     ...(queue.spec.imagePullPolicy ? { imagePullPolicy: queue.spec.imagePullPolicy } : {}),
-    command: celery ? ['celery', '-A', queue.spec.app ?? '', 'beat'] : (beat.command ?? []),
+    command: celery ? ['celery', '--quiet', '-A', queue.spec.app ?? '', 'beat'] : (beat.command ?? []),
     ...(celery
       ? {
           args: [

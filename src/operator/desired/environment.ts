@@ -18,6 +18,15 @@ export function queuesOf(queue: TaskQueue, pool: WorkerPool): string[] {
   return pool.queues ?? [defaultQueue(queue)]
 }
 
+/** The queues of which every pool may have no pod while nothing waits. */
+export function startedByBacklog(queue: TaskQueue): string[] {
+  const pools = queue.spec.workers ?? []
+  const lasting = new Set(
+    pools.filter(({ autoscale }) => autoscale?.minReplicas !== 0).flatMap((pool) => queuesOf(queue, pool)),
+  )
+  return [...new Set(pools.flatMap((pool) => queuesOf(queue, pool)))].filter((name) => !lasting.has(name))
+}
+
 /** Where the broker is and whose pod this is: for every container of ours. */
 export function identityEnvironment(queue: TaskQueue): V1EnvVar[] {
   return [

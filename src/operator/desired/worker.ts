@@ -124,7 +124,7 @@ function nodeWorker(queue: TaskQueue, pool: WorkerPool): V1Container {
 function celeryWorker(queue: TaskQueue, pool: WorkerPool): V1Container {
   return {
     ...workerContainer(queue, pool),
-    command: ['celery', '-A', queue.spec.app ?? '', 'worker'],
+    command: ['celery', '--quiet', '-A', queue.spec.app ?? '', 'worker'],
     args: [
       '--loglevel=INFO',
       '--hostname=celery@%h',

@@ -8,7 +8,9 @@ import { keyOf } from '../objects.ts'
 import type { TaskQueue } from '../taskqueue.ts'
 import { Freshness } from './freshness.ts'
 import { BrokerLinks } from './links.ts'
-import { tickPeriod, type BrokerObservation, type PodPresence } from './observation.ts'
+import { tickPeriod, type BrokerObservation, type PatrolObservation, type PodPresence } from './observation.ts'
+import { Patrols, type PatrolFigures, type PatrolOptions } from './patrols.ts'
+import { patrolTarget } from './patroltarget.ts'
 
 /** Reads one key of a Secret; undefined when the Secret or the key is not there. `anew`: what was read before opened nothing. */
 export type ReadSecret = (
@@ -27,6 +29,7 @@ export interface InspectorOptions {
   maxBackoffMs: number
   /** So many TaskQueues are looked at in every interval; beyond, the pause of those that nothing scales by grows with their number. */
   perInterval: number
+  patrol?: Partial<PatrolOptions>
 }
 
 /** While pods drain: their pool waits for them. */
@@ -46,6 +49,8 @@ interface Followed {
   target: string
   stop: AbortController
   latest: BrokerObservation | undefined
+  /** By which the last look was. */
+  connection: BrokerConnection | undefined
   /** UIDs of the pods that are to take nothing any more; undefined before the first word on it. */
   draining: readonly string[] | undefined
   /** Ends the pause between two looks. */
@@ -72,6 +77,7 @@ export class BrokerInspector {
   readonly #clock: Clock
   readonly #options: InspectorOptions
   readonly #links = new BrokerLinks()
+  readonly #patrols: Patrols
   readonly #followed = new Map<string, Followed>()
   #loops = 0
 
@@ -85,10 +91,12 @@ export class BrokerInspector {
     this.#onChange = onChange
     this.#clock = clock
     this.#options = { ...DEFAULTS, ...options }
+    this.#patrols = new Patrols(onChange, clock, options.patrol)
   }
 
   follow(queue: TaskQueue, queues: readonly string[]): void {
     const key = keyOf(queue)
+    this.#patrols.follow(key, patrolTarget(queue))
     const { namespace = '', name } = queue.metadata
     const { broker, results, workers = [] } = queue.spec
     const scaled = workers.some(({ autoscale }) => autoscale !== undefined)
@@ -101,6 +109,7 @@ export class BrokerInspector {
       target: text,
       stop: new AbortController(),
       latest: known?.latest,
+      connection: known?.connection,
       draining: known?.draining,
       wake: new AbortController(),
       // A predecessor may have told some.
@@ -115,6 +124,26 @@ export class BrokerInspector {
     return this.#followed.get(key)?.latest
   }
 
+  /** What patrol has seen; undefined before it has looked. */
+  patrol(key: string): PatrolObservation | undefined {
+    return this.#patrols.latest(key)
+  }
+
+  /** What patrol has seen of every TaskQueue. */
+  patrolFigures(): Iterable<PatrolFigures> {
+    return this.#patrols.figures()
+  }
+
+  /** Whether the broker answers at this moment. */
+  async answers(key: string): Promise<boolean> {
+    try {
+      await this.#followed.get(key)?.connection?.ping()
+      return this.#followed.get(key)?.latest?.reachable === true
+    } catch {
+      return false
+    }
+  }
+
   /** Takes effect at once, and lasts for DRAIN_TTL_SECONDS beyond the last one. */
   drain(key: string, podUids: readonly string[]): void {
     const followed = this.#followed.get(key)
@@ -126,6 +155,7 @@ export class BrokerInspector {
   forget(key: string): void {
     this.#followed.get(key)?.stop.abort()
     this.#followed.delete(key)
+    this.#patrols.forget(key)
   }
 
   close(): void {
@@ -148,28 +178,30 @@ export class BrokerInspector {
         found.url === undefined ? found.problem : await this.#look(user, found.url, target, freshness, followed)
       if (followed.stop.signal.aborted) break
       failures = observation.reachable ? 0 : failures + 1
+      if (!observation.reachable) this.#patrols.blind(key, observation.message)
       const news = fingerprint(observation) !== fingerprint(followed.latest)
       if (news) followed.latest = observation
       if (news || (secrets !== undefined && secrets !== found.secrets)) this.#onChange(key)
       secrets = found.secrets
-      await this.#rest(followed, failures, target)
+      await this.#rest(key, followed, failures, target)
     }
     if (url !== undefined) this.#links.release(url, user)
   }
 
   /** Until the next look, which somebody may wish for at once. */
-  async #rest(followed: Followed, failures: number, target: Target): Promise<void> {
+  async #rest(key: string, followed: Followed, failures: number, target: Target): Promise<void> {
     const { stop, wake, draining = [] } = followed
-    const pause = this.#pause(failures, target)
+    const pause = this.#pause(key, failures, target)
     const most = draining.length > 0 && failures === 0 ? DRAINING_INTERVAL_MS : pause
     await this.#clock.sleep(Math.min(pause, most), AbortSignal.any([stop.signal, wake.signal]))
     if (wake.signal.aborted) followed.wake = new AbortController()
   }
 
-  #pause(failures: number, { scaled }: Target): number {
+  #pause(key: string, failures: number, { scaled }: Target): number {
     const { intervalMs, scaledIntervalMs, maxBackoffMs, perInterval } = this.#options
-    // What only status tells may be a little older where there is much of it.
-    const usual = scaled ? scaledIntervalMs : intervalMs * Math.max(1, this.#followed.size / perInterval)
+    // What only status tells may be a little older where there is much of it, but patrol goes along with these looks.
+    const relaxed = intervalMs * Math.max(1, this.#followed.size / perInterval)
+    const usual = scaled ? scaledIntervalMs : Math.min(relaxed, this.#patrols.periodMs(key) ?? relaxed)
     const base = failures === 0 ? usual : Math.min(maxBackoffMs, intervalMs * 2 ** Math.min(failures - 1, 10))
     const wake = this.#clock.monotonic() + base * (0.9 + Math.random() * 0.2)
     // On the full second, with others: many small awakenings cost far more than a few large ones.
@@ -222,12 +254,14 @@ export class BrokerInspector {
   ): Promise<BrokerObservation> {
     try {
       const connection = await this.#links.open(url, user)
+      followed.connection = connection
       await tellDraining(connection, presenceKey(target), followed)
       const [depth, presence] = await Promise.all([
         connection.depth(target.queues),
         connection.readPresence(presenceKey(target)),
       ])
       const fresh = freshness.fresh(presence, this.#clock.monotonic())
+      void this.#patrols.visit(`${target.namespace}/${target.name}`, connection)
       return {
         reachable: true,
         queues: new Map(

@@ -1,8 +1,9 @@
 // `@taskqueue/runtime/broker`: what operator and companion ask a broker. Tasks go through TaskApp.
 import { RedisStore } from './redis/store.ts'
 import type { ConnectionTimeouts } from './redis/connection.ts'
-import type { AgedBeatClock, BeatClock, BrokerTime, DeadLetterSummary, Presence } from './store.ts'
-import type { Depth } from './transport.ts'
+import type { BrokerSafety, UnackedState, WaitingMessages } from './safety.ts'
+import type { AgedBeatClock, BeatClock, BrokerTime, Cursor, DeadLetterSummary, Presence } from './store.ts'
+import type { Depth, Replies, ReplyQueue } from './transport.ts'
 
 export { BrokerError, type BrokerErrorCode } from '../errors.ts'
 export {
@@ -49,6 +50,19 @@ export interface BrokerConnection {
   countDeadLetters(): Promise<number>
   /** The same, and when the newest of them died. */
   deadLetters(): Promise<DeadLetterSummary>
+  /** Whether the broker keeps what it is given, as far as it may be asked. */
+  readSafety(): Promise<BrokerSafety>
+  readUnacked(): Promise<UnackedState>
+  /** Queues that workers of this runtime have used. */
+  readQueues(): Promise<string[]>
+  /** What a beat remembers of its schedules, by their names. */
+  readCursors(beat: string): Promise<Map<string, Cursor>>
+  /** The schedules of a beat that somebody has paused. */
+  readPausedSchedules(beat: string): Promise<ReadonlySet<string>>
+  /** Which of these messages lie among the `most` oldest ones of each priority of a queue. */
+  waitingAmong(queue: string, ids: readonly string[], most: number): Promise<WaitingMessages>
+  /** Sends control requests to workers and yields what they answer; see Transport.request. */
+  request(exchange: string, questions: readonly string[], replies: ReplyQueue): Promise<Replies>
   close(): Promise<void>
 }
 

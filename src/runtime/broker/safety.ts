@@ -18,3 +18,10 @@ export interface UnackedState {
   /** Seconds since the oldest was taken, or its lease renewed, by the broker's clock; null when there is none. */
   readonly oldestSeconds: number | null
 }
+
+/** Which messages were found in a queue. */
+export interface WaitingMessages {
+  readonly found: ReadonlySet<string>
+  /** False when the queue has more than was searched: what was not found may be there all the same. */
+  readonly complete: boolean
+}

@@ -220,12 +220,19 @@ export interface Transport {
   subscribe(exchange: string, routingPattern: string, handler: BroadcastHandler): Promise<() => Promise<void>>
   /** Answers a control request. */
   reply(exchange: string, routingKey: string, raw: string): Promise<void>
-  /** Sends a control request and yields the raw replies that come within the time-out. */
-  request(exchange: string, raw: string, replies: ReplyQueue): Promise<string[]>
+  /** Sends control requests and yields the raw replies that come within the time-out, or until everybody has answered. */
+  request(exchange: string, questions: readonly string[], replies: ReplyQueue): Promise<Replies>
   depth(queues: readonly string[]): Promise<Depth>
   /** Parked messages, the next ones due first; only where the transport can park. */
   parked(queues: readonly string[], limit: number): Promise<Parked[]>
   close(): Promise<void>
+}
+
+/** What came of control requests. */
+export interface Replies {
+  readonly raws: readonly string[]
+  /** False when there were too many bytes of them, and not all were taken. */
+  readonly complete: boolean
 }
 
 /** Where replies to a control request are collected. */

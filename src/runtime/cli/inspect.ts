@@ -35,7 +35,7 @@ async function ask(method: string, flags: Record<string, unknown>): Promise<void
   const destination = typeof flags['destination'] === 'string' ? flags['destination'].split(',') : undefined
   const timeoutMs = parseNumber('--timeout', String(flags['timeout'])) * 1000
   const app = new TaskApp({ name: 'taskqueue' })
-  let answers: Record<string, unknown>
+  let answers: Readonly<Record<string, unknown>>
   try {
     answers = await askWorkers(app.transport, method, { destination, timeoutMs })
   } finally {

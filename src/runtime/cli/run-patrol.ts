@@ -46,6 +46,7 @@ export async function runPatrol(flags: Flags): Promise<void> {
     transport: app.transport,
     clock: systemClock,
     queues: queuesOf(flags, settings.defaultQueue),
+    allQueues: true,
     defaultQueue: settings.defaultQueue,
     presenceKey: presenceKey(settings, app.name),
     beat: beatName(settings, typeof flags['name'] === 'string' ? flags['name'] : app.name),
@@ -69,7 +70,7 @@ async function watch(ground: Ground, patrol: Patrol, watchSeconds: number): Prom
   let findings = await see(ground, patrol)
   for (let i = 0; i < pauses; i++) {
     if (watchSeconds > SILENT_SECONDS) tellProgress(`look ${i + 1} of ${pauses + 1}: watching`)
-    await pause(ground.clock, pauseMs)
+    await pause(systemClock, pauseMs)
     findings = await see(ground, patrol)
   }
   if (watchSeconds > SILENT_SECONDS) tellProgress('')

@@ -49,14 +49,17 @@ function schedules(look: Look, { repeated }: Memory, limits: Limits): Finding[] 
         'A slot of it is due, and no beat has sent it.',
         'Start beat, or look at its log: it says what it waits for.',
       )
-    if (twice(`waits ${name}`) && (sentSecondsAgo ?? 0) >= limits.stalledSeconds)
+    if ((sentSecondsAgo ?? 0) < limits.stalledSeconds) return []
+    if (twice(`waits ${name}`))
       return scheduleFinding(
         schedule,
         'ScheduleNotRun',
         'Its last task was sent, and still waits in its queue.',
         'See who consumes that queue, and whether its workers come after with their work.',
       )
-    return []
+    return twice(`unsearched ${name}`)
+      ? [unknown(`schedule ${name}`, 'its queue is too long to be searched for its last task')]
+      : []
   })
 }
 

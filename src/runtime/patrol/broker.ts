@@ -38,7 +38,7 @@ function safety({ safety: { persistent, evictionPolicy } }: Look): Finding[] {
 
 function deadLetters({ deadLetters: count, at }: Look, { deadGrewAt }: Memory): Finding[] {
   if (!count.known) return [unknown('dead letters', count.why)]
-  if (count.value === 0 || deadGrewAt === undefined || at - deadGrewAt > GROWTH_TOLD_MS) return []
+  if (count.value.count === 0 || deadGrewAt === undefined || at - deadGrewAt > GROWTH_TOLD_MS) return []
   return [
     {
       code: 'DeadLettersGrowing',
@@ -75,12 +75,16 @@ function unacked({ unacked: state, consumers }: Look, { repeated }: Memory, limi
   return findings
 }
 
-function visibility({ consumers }: Look, limits: Limits): Finding[] {
+function visibility({ consumers, depth }: Look, limits: Limits): Finding[] {
   const python = pythons(consumers)
+  // Of a broker that is shared, other people's workers are their business; their visibility timeout is everybody's.
+  const looked = new Set(depth.queues.map(({ queue }) => queue))
   const shortest = Math.min(
     ...python.map(({ visibilitySeconds }) => visibilitySeconds ?? limits.visibilityTimeoutSeconds),
   )
-  const longer = python.filter(({ timeLimitSeconds = 0 }) => timeLimitSeconds > shortest)
+  const longer = python.filter(
+    ({ timeLimitSeconds = 0, queues }) => timeLimitSeconds > shortest && queues.some((queue) => looked.has(queue)),
+  )
   return longer.map(({ name }) => ({
     code: 'VisibilityTimeoutTooShort',
     severity: 'warning',

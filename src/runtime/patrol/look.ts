@@ -1,6 +1,6 @@
 // What one look of a patrol saw: plain data, each part an answer of its own. How it is got is in reading.ts.
 import type { Answer, BrokerSafety, UnackedState } from '../broker/safety.ts'
-import type { Presence } from '../broker/store.ts'
+import type { DeadLetterSummary, Presence } from '../broker/store.ts'
 import type { Depth } from '../broker/transport.ts'
 
 /** A worker that answered over the remote control, Node's or Python's. */
@@ -29,21 +29,34 @@ export interface ScheduleSeen {
   readonly overdueSeconds: number
   /** Seconds since its last slot was sent; null when it wasn't. */
   readonly sentSecondsAgo: number | null
-  /** The message of its last slot still lies in its queue. */
-  readonly waits: boolean
+  /** The message of its last slot still lies in its queue; undefined when the queue is too long to be searched whole. */
+  readonly waits: boolean | undefined
 }
 
-export interface Look {
+/** What a worker says of its settings: it doesn't change while it runs. */
+export interface WorkerSettings {
+  /** Python's visibility timeout in seconds, kombu's 3600 when it isn't set. */
+  readonly visibilitySeconds: number
+  readonly timeLimitSeconds: number | undefined
+}
+
+/** What a broker says to everybody who looks at it, whatever they look for: several may share it. */
+export interface Survey {
+  readonly safety: BrokerSafety
+  readonly consumers: Answer<readonly Consumer[]>
+  /** Of workers that were asked, by their names. */
+  readonly settings: ReadonlyMap<string, WorkerSettings>
+  readonly deadLetters: Answer<DeadLetterSummary>
+  readonly unacked: Answer<UnackedState>
+}
+
+export interface Look extends Survey {
   /** On the looker's own clock that never jumps, in milliseconds. */
   readonly at: number
   /** The broker's clock in milliseconds since the epoch. */
   readonly brokerMs: number
-  readonly safety: BrokerSafety
   readonly depth: Depth
-  readonly consumers: Answer<readonly Consumer[]>
   readonly presence: Answer<readonly Presence[]>
-  readonly deadLetters: Answer<number>
-  readonly unacked: Answer<UnackedState>
   readonly schedules: Answer<readonly ScheduleSeen[]>
 }
 
@@ -53,4 +66,6 @@ export interface Limits {
   readonly stalledSeconds: number
   /** That of Python workers, for those that don't tell. */
   readonly visibilityTimeoutSeconds: number
+  /** For how many seconds a queue may have no consumer while one is started for it. In any case two looks have to see it. */
+  readonly startSeconds?: ReadonlyMap<string, number>
 }

@@ -7,6 +7,8 @@ import type { Consumer, Look } from './look.ts'
 export interface QueueMemory {
   /** Looks in a row in which something waited and nobody consumed. */
   readonly alone: number
+  /** When the first of them was. */
+  readonly aloneAt: number
   /** Since when something has waited beside free slots while nothing moved; undefined while things move. */
   readonly stuckAt: number | undefined
   /** Since when nothing at all has happened. */
@@ -48,13 +50,13 @@ const ALIVE_MS = 15_000
 /** @returns the memory with the look in it */
 export function remember(before: Memory, look: Look): Memory {
   const consumers = look.consumers.known ? look.consumers.value : undefined
-  const grew = look.deadLetters.known && before.dead !== undefined && look.deadLetters.value > before.dead
+  const grew = look.deadLetters.known && before.dead !== undefined && look.deadLetters.value.count > before.dead
   return {
     looks: before.looks + 1,
     at: look.at,
     queues: new Map(look.depth.queues.map((depth) => [depth.queue, queueMemory(before, look, consumers, depth)])),
     alive: aliveAfter(before, look),
-    dead: look.deadLetters.known ? look.deadLetters.value : before.dead,
+    dead: look.deadLetters.known ? look.deadLetters.value.count : before.dead,
     deadGrewAt: grew ? look.at : before.deadGrewAt,
     repeated: repeatedAfter(before, look),
   }
@@ -81,7 +83,7 @@ function queueMemory(
   const stuck = last !== undefined && stands(last, waiting, progress) && couldTake(ours)
   const alone = consumers !== undefined && waiting > 0 && ours.length === 0
   return {
-    alone: alone ? (last?.alone ?? 0) + 1 : 0,
+    ...aloneAfter(last, alone, look.at),
     // What stands still now has stood since the look before, at least.
     stuckAt: stuck ? (last.stuckAt ?? before.at) : undefined,
     quietAt: last?.trace === trace ? last.quietAt : look.at,
@@ -89,6 +91,15 @@ function queueMemory(
     progress,
     trace,
   }
+}
+
+function aloneAfter(
+  last: QueueMemory | undefined,
+  alone: boolean,
+  now: number,
+): Pick<QueueMemory, 'alone' | 'aloneAt'> {
+  const before = last?.alone ?? 0
+  return { alone: alone ? before + 1 : 0, aloneAt: last !== undefined && before > 0 ? last.aloneAt : now }
 }
 
 /** Something waited, no less does now, and nobody has taken up anything. */
@@ -102,7 +113,12 @@ function couldTake(consumers: readonly Consumer[]): boolean {
 }
 
 function judgeable(consumers: readonly Consumer[]): boolean {
-  return consumers.every(({ processed }) => processed !== undefined)
+  return consumers.every((consumer) => !isMute(consumer))
+}
+
+/** It did not tell what it has done and does. An answer may be too large to be taken, or come too late. */
+export function isMute({ processed, busy }: Consumer): boolean {
+  return processed === undefined || busy === undefined
 }
 
 function full(consumers: readonly Consumer[]): boolean {
@@ -129,7 +145,8 @@ function repeatedAfter(before: Memory, look: Look): ReadonlyMap<string, number> 
       if (paused) continue
       if (!known) now.push(`missing ${name}`)
       if (overdueSeconds > 0) now.push(`overdue ${name}`)
-      if (waits) now.push(`waits ${name}`)
+      if (waits === true) now.push(`waits ${name}`)
+      if (waits === undefined) now.push(`unsearched ${name}`)
     }
   return new Map(now.map((what) => [what, (before.repeated.get(what) ?? 0) + 1]))
 }

@@ -1,7 +1,7 @@
 // The judges of queues: nobody consumes, consumers that stand still, consumers without work. Pure.
 import { unknown, type Finding } from './finding.ts'
 import type { Consumer, Limits, Look } from './look.ts'
-import { isAlive, type Memory, type QueueMemory } from './memory.ts'
+import { isAlive, isMute, type Memory, type QueueMemory } from './memory.ts'
 
 /** @param memory with the look in it */
 export function judgeQueues(look: Look, memory: Memory, limits: Limits): Finding[] {
@@ -10,15 +10,21 @@ export function judgeQueues(look: Look, memory: Memory, limits: Limits): Finding
   return [...memory.queues].flatMap(([queue, remembered]) => {
     const ours = consumers.filter(({ queues }) => queues.includes(queue))
     return [
-      ...alone(queue, remembered, look, memory),
+      ...alone(queue, remembered, look, memory, limits),
       ...stalled(queue, remembered, look, ours, limits),
       ...idle(queue, remembered, look, ours, limits),
     ]
   })
 }
 
-function alone(queue: string, { alone: looks }: QueueMemory, look: Look, memory: Memory): Finding[] {
-  if (looks < 2) return []
+function alone(
+  queue: string,
+  { alone: looks, aloneAt }: QueueMemory,
+  look: Look,
+  memory: Memory,
+  { startSeconds }: Limits,
+): Finding[] {
+  if (looks < 2 || look.at - aloneAt < (startSeconds?.get(queue) ?? 0) * 1000) return []
   const alive = (look.presence.known ? look.presence.value : []).some(
     ({ id, kind, queues }) => kind === 'worker' && queues.includes(queue) && isAlive(memory, id, look.at),
   )
@@ -40,10 +46,10 @@ function alone(queue: string, { alone: looks }: QueueMemory, look: Look, memory:
 }
 
 function stalled(queue: string, memory: QueueMemory, look: Look, ours: readonly Consumer[], limits: Limits): Finding[] {
-  const mute = ours.filter(({ processed }) => processed === undefined)
+  const mute = ours.filter(isMute)
   if (memory.waiting > 0 && mute.length > 0)
     return [unknown(`queue ${queue}`, `${namesOf(mute)} did not tell whether it takes anything`)]
-  if (memory.stuckAt === undefined || look.at - memory.stuckAt < limits.stalledSeconds * 1000) return []
+  if (!isStalled(memory, look, limits)) return []
   return [
     {
       code: 'ConsumerStalled',
@@ -53,6 +59,29 @@ function stalled(queue: string, memory: QueueMemory, look: Look, ours: readonly 
       todo: 'Look at its log and at the rights of its user at the broker, then restart it: its tasks are delivered again.',
     },
   ]
+}
+
+function isStalled({ stuckAt }: QueueMemory, look: Look, { stalledSeconds }: Limits): boolean {
+  return stuckAt !== undefined && look.at - stuckAt >= stalledSeconds * 1000
+}
+
+/** A queue beside which workers stand still, for who would do something about it. */
+export interface StalledQueue {
+  readonly queue: string
+  /** Since when, in milliseconds of the looker's clock. */
+  readonly since: number
+  /** All that consume it. None of them has taken up anything since. */
+  readonly workers: readonly Consumer[]
+}
+
+/** @param memory with the look in it */
+export function stalledQueues(look: Look, { queues }: Memory, limits: Limits): StalledQueue[] {
+  const consumers = look.consumers.known ? look.consumers.value : []
+  return [...queues].flatMap(([queue, memory]) => {
+    const workers = consumers.filter((consumer) => consumer.queues.includes(queue))
+    const since = memory.stuckAt
+    return since !== undefined && isStalled(memory, look, limits) ? [{ queue, since, workers }] : []
+  })
 }
 
 function idle(queue: string, memory: QueueMemory, look: Look, ours: readonly Consumer[], limits: Limits): Finding[] {

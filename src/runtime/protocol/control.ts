@@ -92,7 +92,7 @@ export function encodeReply(
 export function encodeControl(
   method: string,
   args: JsonObject,
-  options: { destination?: readonly string[] | undefined; routingKey: string; expires: number },
+  options: { destination?: readonly string[] | undefined; routingKey: string; expires: number; ticket?: string },
 ): string {
   return encodeEnvelope({
     headers: { clock: 1, expires: options.expires },
@@ -102,7 +102,7 @@ export function encodeControl(
       destination: options.destination ?? null,
       pattern: null,
       matcher: null,
-      ticket: uuid4(),
+      ticket: options.ticket ?? uuid4(),
       reply_to: { exchange: REPLY_EXCHANGE, routing_key: options.routingKey },
     },
     exchange: CONTROL_EXCHANGE,
@@ -111,11 +111,20 @@ export function encodeControl(
   })
 }
 
-/** The answers in a reply, by worker; undefined for what isn't a reply. */
-export function decodeReply(raw: string): JsonObject | undefined {
+/** A reply to a request. */
+export interface ControlReply {
+  /** The request's. */
+  readonly ticket: string | undefined
+  /** By worker. */
+  readonly answers: JsonObject
+}
+
+/** Reads a reply; undefined for what isn't one. */
+export function decodeReply(raw: string): ControlReply | undefined {
   try {
-    const body = decodeJsonBody(decodeEnvelope(raw, { maxBodyBytes: 16 * 1024 * 1024 }))
-    return isJsonObject(body) ? body : undefined
+    const envelope = decodeEnvelope(raw, { maxBodyBytes: 16 * 1024 * 1024 })
+    const answers = decodeJsonBody(envelope)
+    return isJsonObject(answers) ? { ticket: text(envelope.headers['ticket']), answers } : undefined
   } catch {
     return undefined
   }

@@ -104,7 +104,7 @@ describe('the Deployment of a Celery pool', () => {
   const worker = first(template.spec?.containers)
 
   it("runs the project's own celery", () => {
-    expect(worker.command).toEqual(['celery', '-A', 'shop', 'worker'])
+    expect(worker.command).toEqual(['celery', '--quiet', '-A', 'shop', 'worker'])
     expect(worker.args).toContain('--queues=default')
   })
 
@@ -187,7 +187,7 @@ describe('beat', () => {
   it('of Celery keeps its schedule on the volume', () => {
     const queue = taskQueue({ engine: 'Celery', app: 'shop', beat: beat({ scheduler: 'Celery' }) })
     const container = first(desiredOf(queue, observed).beat?.spec.containers)
-    expect(container.command).toEqual(['celery', '-A', 'shop', 'beat'])
+    expect(container.command).toEqual(['celery', '--quiet', '-A', 'shop', 'beat'])
     expect(container.args).toContain('--scheduler=celery.beat:PersistentScheduler')
     expect(container.args).toContain('--schedule=/var/lib/taskqueue/celerybeat-schedule')
   })

@@ -58,6 +58,7 @@ function situation(queue: TaskQueue, changes: Partial<Situation> = {}): Situatio
     beatPod: undefined,
     beatHistory: { restarts: 0 },
     broker: reachable(),
+    patrol: undefined,
     refused: [],
     scales: new Map([['default', { replicas: 2, why: '' }]]),
     disciplineAllowed: false,

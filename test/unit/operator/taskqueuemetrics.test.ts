@@ -13,6 +13,7 @@ function told(): TaskQueue {
   return {
     ...queue,
     status: {
+      deadLetters: { count: 4 },
       pools: [{ name: 'default', ready: 1, wanted: 3 }],
       conditions: [
         { ...condition, type: 'Ready', status: 'False' },
@@ -48,6 +49,7 @@ it('tells conditions, pools and queues of each TaskQueue', async () => {
     `taskqueue_queue_messages{${of},queue="mail",state="parked"} 1`,
     `taskqueue_pool_pods_ready{${of},pool="default"} 1`,
     `taskqueue_pool_pods_wanted{${of},pool="default"} 3`,
+    `taskqueue_broker_dead_letters{${of}} 4`,
   ])
 })
 

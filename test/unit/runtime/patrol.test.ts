@@ -26,8 +26,9 @@ function at(seconds: number, waiting: number, workers: readonly Consumer[], more
     safety: { persistent: known(true), evictionPolicy: known('noeviction') },
     depth: { queues: [{ queue: 'mail', waiting, inFlight: 0, parked: 0 }], foreignUnacked: 0 },
     consumers: known(workers),
+    settings: new Map(),
     presence: known([]),
-    deadLetters: known(0),
+    deadLetters: known({ count: 0, newestAt: null }),
     unacked: known({ withoutIndex: 0, oldestSeconds: null }),
     schedules: known([]),
     ...more,
@@ -70,6 +71,11 @@ describe('a worker is stalled', () => {
 
   it('is not known when it does not tell what it did', () => {
     expect(codes([at(0, 1, [{ ...WORKER, processed: undefined }])])).toEqual([['Unknown']])
+    // An answer that was too large to be taken.
+    expect(codes([at(0, 1, [{ ...WORKER, busy: undefined }]), at(60, 1, [{ ...WORKER, busy: undefined }])])).toEqual([
+      ['Unknown'],
+      ['Unknown'],
+    ])
   })
 
   it('is forgotten when the broker was away: nobody looked meanwhile', () => {
@@ -86,6 +92,12 @@ describe('a queue without a consumer', () => {
     expect(codes([at(0, 1, []), at(1, 1, [WORKER]), at(2, 1, [])])).toEqual([[], [], []])
   })
 
+  it('is told only after the time in which one is started for it', () => {
+    const patrol = new Patrol({ ...LIMITS, startSeconds: new Map([['mail', 300]]) })
+    const seen = [0, 30, 299, 300].map((seconds) => patrol.see(at(seconds, 1, [])).map(({ code }) => code))
+    expect(seen).toEqual([[], [], [], ['QueueWithoutConsumer']])
+  })
+
   it('is not known while Python workers hold messages: one of pool solo does not answer', () => {
     const depth = { queues: [{ queue: 'mail', waiting: 1, inFlight: 0, parked: 0 }], foreignUnacked: 1 }
     expect(codes([at(0, 1, [], { depth }), at(1, 1, [], { depth })])).toEqual([[], ['Unknown']])
@@ -94,6 +106,33 @@ describe('a queue without a consumer', () => {
   it('is not known when workers could not be asked', () => {
     const consumers: Look['consumers'] = { known: false, why: 'the broker refuses it' }
     expect(codes([at(0, 1, [], { consumers }), at(1, 1, [], { consumers })])).toEqual([['Unknown'], ['Unknown']])
+  })
+})
+
+describe('a schedule whose task was sent', () => {
+  const tick = { name: 'tick', paused: false, known: true, overdueSeconds: 0, sentSecondsAgo: 60 }
+  const seen = (waits: boolean | undefined): string[][] => {
+    const schedules = known([{ ...tick, waits }])
+    return codes([at(0, 0, [], { schedules }), at(1, 0, [], { schedules })])
+  }
+
+  it('is told while that waits, and not known when its queue is too long to be searched', () => {
+    expect(seen(true)).toEqual([[], ['ScheduleNotRun']])
+    expect(seen(undefined)).toEqual([[], ['Unknown']])
+    expect(seen(false)).toEqual([[], []])
+  })
+})
+
+describe('what stands still', () => {
+  it('is told with its workers and since when, for who replaces them', () => {
+    const patrol = new Patrol(LIMITS)
+    patrol.see(at(0, 1, [WORKER]))
+    patrol.see(at(10, 1, [WORKER]))
+    expect(patrol.stalled).toEqual([])
+    patrol.see(at(20, 1, [WORKER]))
+    expect(patrol.stalled).toEqual([{ queue: 'mail', since: 0, workers: [WORKER] }])
+    patrol.blind('it is away')
+    expect(patrol.stalled).toEqual([])
   })
 })
 
@@ -116,8 +155,15 @@ describe('findings', () => {
     expect(needsPerson([finding('Unknown', 'unknown', 'broker')])).toBe(true)
   })
 
+  it('are of Python workers of the queues that are looked at, not of others at the same broker', () => {
+    const long = { ...WORKER, python: true, timeLimitSeconds: 7200 }
+    expect(codes([at(0, 0, [long])])).toEqual([['VisibilityTimeoutTooShort']])
+    expect(codes([at(0, 0, [{ ...long, queues: ['foreign'] }])])).toEqual([[]])
+  })
+
   it('are of dead letters only while they grow, and for ten minutes', () => {
-    const letters = (seconds: number, count: number): Look => at(seconds, 0, [], { deadLetters: known(count) })
+    const letters = (seconds: number, count: number): Look =>
+      at(seconds, 0, [], { deadLetters: known({ count, newestAt: 0 }) })
     expect(codes([letters(0, 3), letters(5, 3), letters(10, 4), letters(60, 4), letters(700, 4)])).toEqual([
       [],
       [],

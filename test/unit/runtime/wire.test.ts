@@ -125,7 +125,7 @@ describe('remote control', () => {
     })
     expect(
       decodeReply(encodeReply('celery@a', { ok: 'pong' }, { ticket: 't', clock: 1, exchange: 'e', routingKey: 'r' })),
-    ).toEqual({ 'celery@a': { ok: 'pong' } })
+    ).toEqual({ ticket: 't', answers: { 'celery@a': { ok: 'pong' } } })
   })
 
   it('is for those it names, or whose name fits', () => {

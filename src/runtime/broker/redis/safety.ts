@@ -1,12 +1,15 @@
 // Asks Redis how safe what it keeps is, and what nobody settles. Reads only.
 import type { Redis } from 'ioredis'
 import { asError } from '../../errors.ts'
-import type { Answer, BrokerSafety, UnackedState } from '../safety.ts'
+import { PRIORITY_STEPS } from '../../protocol/queue-key.ts'
+import type { Answer, BrokerSafety, UnackedState, WaitingMessages } from '../safety.ts'
 import type { Keys } from './keys.ts'
 import { runScript } from './scripts.ts'
 
 /** Up to so many records are looked at one by one. */
 const MOST_LOOKED_AT = 2000
+/** Bytes of messages that are searched at once: Redis does nothing else meanwhile. */
+const MOST_BYTES_SEARCHED = 4 * 1024 * 1024
 
 /** Never rejects for what the server refuses: a managed one, or an ACL, may forbid INFO and CONFIG. */
 export async function readSafety(redis: Redis): Promise<BrokerSafety> {
@@ -57,17 +60,16 @@ export async function readUnacked(redis: Redis, keys: Keys): Promise<UnackedStat
   return { withoutIndex, oldestSeconds: age < 0 ? null : age }
 }
 
-/** Which of these texts, ids of messages, lie among the oldest messages of the lists. */
+/** @throws whatever Redis answers */
 export async function waitingAmong(
   redis: Redis,
-  lists: readonly string[],
+  keys: Keys,
+  queue: string,
   ids: readonly string[],
   most: number,
-): Promise<Set<string>> {
-  const found = new Set<string>()
-  for (const list of lists) {
-    const messages = await redis.lrange(list, -most, -1)
-    for (const id of ids) if (messages.some((message) => message.includes(id))) found.add(id)
-  }
-  return found
+): Promise<WaitingMessages> {
+  const lists = PRIORITY_STEPS.map((step) => keys.list(queue, step))
+  const reply = await runScript(redis, { name: 'waiting', keys: lists, args: [most, MOST_BYTES_SEARCHED, ...ids] })
+  const [cut, ...found] = Array.isArray(reply) ? (reply as unknown[]) : []
+  return { found: new Set(found.map(String)), complete: cut === 0 }
 }

@@ -26,6 +26,8 @@ export const SCRIPT_NAMES = [
   'take-lost-runs',
   'depth',
   'unacked',
+  'take-replies',
+  'waiting',
   'write-presence',
 ] as const
 

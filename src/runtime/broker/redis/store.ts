@@ -1,5 +1,6 @@
 // Redis as a Store: presence, leases, cursors, results, dead letters.
-import { PRIORITY_STEPS, priorityStep } from '../../protocol/queue-key.ts'
+import { systemClock } from '../../clock.ts'
+import { priorityStep } from '../../protocol/queue-key.ts'
 import type {
   AdvanceOutcome,
   AgedBeatClock,
@@ -18,13 +19,14 @@ import type {
   Store,
   StoredDeadLetter,
 } from '../store.ts'
-import type { BrokerSafety, UnackedState } from '../safety.ts'
-import type { ChordCount, DeadLetter, Depth, Publication, ResultWrite } from '../transport.ts'
+import type { BrokerSafety, UnackedState, WaitingMessages } from '../safety.ts'
+import type { ChordCount, DeadLetter, Depth, Publication, Replies, ReplyQueue, ResultWrite } from '../transport.ts'
 import { RedisConnection, type ConnectionTimeouts } from './connection.ts'
 import { readDepth } from './depth.ts'
 import { redisKeys, type Keys } from './keys.ts'
 import { measureTime } from './measure-time.ts'
 import { isBeatClock, isPresence, parseObject } from './records.ts'
+import { request } from './request.ts'
 import { readSafety, readUnacked, waitingAmong } from './safety.ts'
 import { runScript, type ScriptCall } from './scripts.ts'
 import { RedisSubscriber } from './subscriber.ts'
@@ -48,6 +50,7 @@ const PAGE = 1000
 
 export class RedisStore implements Store {
   readonly #keys: Keys
+  readonly #countsListeners: boolean
   readonly #connection: RedisConnection
   readonly #broker: { readonly url: string; readonly keyPrefix: string; readonly timeouts?: ConnectionTimeouts }
   #subscriber: RedisSubscriber | undefined
@@ -57,6 +60,7 @@ export class RedisStore implements Store {
     const target = parseBrokerUrl(options.url)
     const keyPrefix = effectivePrefix(target, options.keyPrefix ?? '')
     this.#keys = redisKeys(keyPrefix, target.db)
+    this.#countsListeners = target.kind !== 'cluster'
     this.#broker = { url: options.url, keyPrefix, ...(options.timeouts ? { timeouts: options.timeouts } : {}) }
     this.#connection = new RedisConnection({ ...this.#broker, name: 'taskqueue:store' })
   }
@@ -92,10 +96,15 @@ export class RedisStore implements Store {
     return this.#run((redis) => redis.smembers(this.#keys.queues))
   }
 
-  /** Which of these ids belong to one of the `most` oldest messages of each priority. */
-  async waitingAmong(queue: string, ids: readonly string[], most: number): Promise<Set<string>> {
-    const lists = PRIORITY_STEPS.map((step) => this.#keys.list(queue, step))
-    return this.#run((redis) => waitingAmong(redis, lists, ids, most))
+  /** Which of these messages lie among the `most` oldest ones of each priority. */
+  async waitingAmong(queue: string, ids: readonly string[], most: number): Promise<WaitingMessages> {
+    return this.#run((redis) => waitingAmong(redis, this.#keys, queue, ids, most))
+  }
+
+  /** See Transport.request; here so that a reader needs one connection only. */
+  async request(exchange: string, questions: readonly string[], replies: ReplyQueue): Promise<Replies> {
+    const asked = { exchange, questions, replies, countsListeners: this.#countsListeners }
+    return this.#run((redis) => request(redis, this.#keys, asked, systemClock))
   }
 
   async writePresence(key: string, presence: Presence, ttlSeconds: number): Promise<void> {

@@ -10,6 +10,7 @@ import type {
   Depth,
   Parked,
   Publication,
+  Replies,
   ReplyQueue,
   Transport,
   TransportState,
@@ -26,6 +27,7 @@ import { RedisPublisher } from './publisher.ts'
 import { QueueSet } from './queue-set.ts'
 import { QueueWaiter } from './queue-waiter.ts'
 import type { DeadLetterKeeping } from './sweeps.ts'
+import { request } from './request.ts'
 import { RedisSubscriber } from './subscriber.ts'
 import { newProcessTag } from './tag.ts'
 import { effectivePrefix } from './connection-options.ts'
@@ -62,6 +64,7 @@ export class RedisTransport implements Transport {
   readonly #broker: { readonly url: string; readonly keyPrefix: string; readonly timeouts?: ConnectionTimeouts }
   readonly #clock: Clock
   readonly #keys: Keys
+  readonly #countsListeners: boolean
   readonly #connection: RedisConnection
   readonly #publisher: RedisPublisher
   readonly #subscriber: RedisSubscriber
@@ -77,6 +80,7 @@ export class RedisTransport implements Transport {
     const target = parseBrokerUrl(options.url)
     const keyPrefix = effectivePrefix(target, options.keyPrefix ?? '')
     this.#keys = redisKeys(keyPrefix, target.db)
+    this.#countsListeners = target.kind !== 'cluster'
     this.#broker = { url: options.url, keyPrefix, ...(options.timeouts ? { timeouts: options.timeouts } : {}) }
     this.#connection = new RedisConnection({
       ...this.#broker,
@@ -252,28 +256,9 @@ export class RedisTransport implements Transport {
     })
   }
 
-  async request(exchange: string, raw: string, replies: ReplyQueue): Promise<string[]> {
-    const queue = `${replies.routingKey}.${replies.exchange}`
-    const list = this.#keys.list(queue, 0)
-    const binding = this.#keys.binding(replies.exchange)
-    const member = `${replies.routingKey}\u0006\u0016\u0006\u0016${queue}`
-    await this.#command((redis) => redis.sadd(binding, member))
-    const collected: string[] = []
-    try {
-      await this.broadcast(exchange, '', raw)
-      const deadline = this.#clock.monotonic() + replies.timeoutMs
-      while (this.#clock.monotonic() < deadline && collected.length < (replies.limit ?? Infinity)) {
-        const batch = await this.#command((redis) => redis.rpop(list, 100))
-        if (batch) collected.push(...batch)
-        else await new Promise((resolve) => this.#clock.after(20, () => resolve(undefined)))
-      }
-    } finally {
-      await this.#command(async (redis) => {
-        await redis.srem(binding, member)
-        await redis.del(list)
-      })
-    }
-    return collected
+  async request(exchange: string, questions: readonly string[], replies: ReplyQueue): Promise<Replies> {
+    const asked = { exchange, questions, replies, countsListeners: this.#countsListeners }
+    return this.#command((redis) => request(redis, this.#keys, asked, this.#clock))
   }
 
   async depth(queues: readonly string[]): Promise<Depth> {

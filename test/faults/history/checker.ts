@@ -1,0 +1,295 @@
+// The judge of a history: what of the promises was broken, and whether each repetition has a cause in it. Pure.
+
+import type { Event, Fault, History, JobKind, Published, Run, Slot } from './history.ts'
+
+export const RULES = [
+  'lost',
+  'unexplained duplicate',
+  'early',
+  'doubled slot',
+  'unaccounted slot',
+  'doubled chord body',
+  'chord body before its parts',
+  'too many attempts',
+  'no dead letter',
+  'not drained',
+] as const
+export type Rule = (typeof RULES)[number]
+
+export interface Violation {
+  readonly rule: Rule
+  readonly id: string
+  readonly text: string
+}
+
+export interface Verdict {
+  readonly violations: readonly Violation[]
+  /** Rules that the subject promises nothing about. */
+  readonly notApplicable: readonly Rule[]
+  readonly counts: {
+    readonly published: number
+    /** Publishes whose fate nobody knows. */
+    readonly unknown: number
+    readonly executions: number
+    /** Executions beyond the first of an attempt, each with a cause. */
+    readonly explained: number
+    readonly faults: number
+    readonly slots: number
+    readonly dead: number
+  }
+}
+
+/** A history that can be asked. */
+class Seen {
+  readonly history: History
+  readonly published = new Map<string, Published>()
+  readonly unknown = new Map<string, Published>()
+  readonly begun = new Map<string, Run[]>()
+  readonly done = new Map<string, Run[]>()
+  readonly faults: Fault[] = []
+  readonly slots: Slot[] = []
+  readonly engines = new Map<number, string>()
+
+  constructor(history: History) {
+    this.history = history
+    for (const event of history.events) this.#note(event)
+  }
+
+  #note(event: Event): void {
+    switch (event.what) {
+      case 'published':
+        // What was of unknown fate and then acknowledged was sent twice under one id: that explains a repetition.
+        if (event.fate === 'acknowledged') this.published.set(event.id, event)
+        else this.unknown.set(event.id, event)
+        break
+      case 'begin':
+        push(this.begun, event.id, event)
+        break
+      case 'end':
+      case 'threw':
+        push(this.done, event.id, event)
+        break
+      case 'fault':
+        this.faults.push(event)
+        break
+      case 'slot':
+        this.slots.push(event)
+        break
+      case 'started':
+        this.engines.set(event.pid, event.engine)
+    }
+  }
+
+  /** Who had a job last, as far as anybody saw. */
+  lastHands(id: string): string {
+    const last = (this.begun.get(id) ?? []).toSorted((a, b) => a.at - b.at).at(-1)
+    if (!last) return 'nobody began it'
+    return `it began last in ${last.pid} (${this.engines.get(last.pid) ?? 'unknown'}), attempt ${last.attempt}`
+  }
+
+  ended(id: string): readonly Run[] {
+    return (this.done.get(id) ?? []).filter(({ what }) => what === 'end')
+  }
+}
+
+function push<T>(map: Map<string, T[]>, key: string, value: T): void {
+  const list = map.get(key)
+  if (list) list.push(value)
+  else map.set(key, [value])
+}
+
+export function check(history: History): Verdict {
+  const seen = new Seen(history)
+  const { promises, end } = history
+  const duplicates = judgeDuplicates(seen)
+  const none: readonly (readonly [boolean, readonly Rule[]])[] = [
+    [promises.later, ['early']],
+    [promises.beat, ['doubled slot', 'unaccounted slot']],
+    [promises.chords, ['doubled chord body', 'chord body before its parts']],
+    [promises.retries, ['too many attempts']],
+    [promises.deadLetters, ['no dead letter']],
+  ]
+  const notApplicable = none.flatMap(([promised, rules]) => (promised ? [] : rules))
+  const violations = [
+    ...lost(seen),
+    ...duplicates.violations,
+    ...early(seen),
+    ...slots(seen),
+    ...chords(seen),
+    ...attempts(seen),
+    ...deadLetters(seen),
+    ...drained(seen),
+  ].filter(({ rule }) => !notApplicable.includes(rule))
+  return {
+    violations,
+    notApplicable,
+    counts: {
+      published: seen.published.size,
+      unknown: seen.unknown.size,
+      executions: sum([...seen.begun.values()].map((list) => list.length)),
+      explained: duplicates.explained,
+      faults: seen.faults.length,
+      slots: seen.slots.length,
+      dead: end.dead.length,
+    },
+  }
+}
+
+/** Every job that the broker acknowledged has ended well, or is kept as a dead letter. */
+function lost(seen: Seen): Violation[] {
+  const { history, published } = seen
+  // What still waits is not lost; that it waits is a violation of its own.
+  let waiting = history.end.left
+  const dead = new Set(history.end.dead)
+  const bad: Violation[] = []
+  for (const { id, kind } of published.values()) {
+    if (kind === 'doomed' && !history.promises.retries) continue
+    if (kind !== 'doomed' && seen.ended(id).length === 0 && !dead.has(id) && waiting-- <= 0)
+      bad.push({
+        rule: 'lost',
+        id,
+        text: `the broker acknowledged this ${kind} job, and it never ended; ${seen.lastHands(id)}`,
+      })
+  }
+  return bad
+}
+
+/** Of an attempt that began twice, each time but the first has a cause before it. */
+function judgeDuplicates(seen: Seen): { violations: Violation[]; explained: number } {
+  const { attempts } = seen.history.promises
+  const violations: Violation[] = []
+  let explained = 0
+  for (const [id, runs] of seen.begun) {
+    const groups = new Map<number, Run[]>()
+    // Without numbers of attempts, those that a flaky job has by itself are told by how they ended.
+    const own = attempts ? runs : withoutFailed(seen, id, runs)
+    for (const run of own) {
+      const key = attempts ? run.attempt : 0
+      groups.set(key, [...(groups.get(key) ?? []), run])
+    }
+    for (const group of groups.values()) {
+      const [first, ...again] = group.toSorted((a, b) => a.at - b.at)
+      let before = first
+      for (const run of again) {
+        if (before && explains(seen, id, before, run)) explained++
+        else
+          violations.push({
+            rule: 'unexplained duplicate',
+            id,
+            text: `attempt ${run.attempt} began in ${before?.pid ?? 0} at ${ms(before?.at ?? 0)} and again in ${run.pid} at ${ms(run.at)}; nothing happened to the first`,
+          })
+        before = run
+      }
+    }
+  }
+  return { violations, explained }
+}
+
+function withoutFailed(seen: Seen, id: string, runs: readonly Run[]): readonly Run[] {
+  const threw = (seen.done.get(id) ?? []).filter(({ what }) => what === 'threw')
+  return runs.filter((run) => !threw.some((end) => end.pid === run.pid && end.at >= run.at && end.at - run.at < 60_000))
+}
+
+/** Whether something happened to an execution, to its process or to its broker, from when it was taken until another began. */
+function explains(seen: Seen, id: string, first: Run, second: Run): boolean {
+  if (seen.unknown.has(id)) return true
+  const { leaseMs } = seen.history.promises
+  // A fault of before may show only once a lease, or what stands for it, has run out.
+  const from = first.at - leaseMs
+  return seen.faults.some(({ from: began, to, pids, kind }) => {
+    if (to < from || began > second.at) return false
+    // A clock that is set is no excuse.
+    if (kind === 'clock step' || kind === 'kill beat' || kind === 'stop beat') return false
+    return pids === undefined || pids.includes(first.pid)
+  })
+}
+
+/** Nothing that was to begin later began before its time. */
+function early({ history, published, unknown, begun }: Seen): Violation[] {
+  const bad: Violation[] = []
+  for (const { id, due } of [...published.values(), ...unknown.values()]) {
+    const [first] = (begun.get(id) ?? []).toSorted((a, b) => a.at - b.at)
+    if (due === undefined || !first || first.at >= due - history.promises.earlyMs) continue
+    bad.push({ rule: 'early', id, text: `due at ${ms(due)}, began at ${ms(first.at)}` })
+  }
+  return bad
+}
+
+/** Each slot of a schedule is one message, and those that are none are accounted as missed. */
+function slots({ history, slots: found }: Seen): Violation[] {
+  const bad: Violation[] = []
+  for (const { name, passed, missed } of history.end.schedules) {
+    const ids = new Map<number, Set<string>>()
+    for (const { slot, id } of found.filter(({ schedule }) => schedule === name))
+      ids.set(slot, (ids.get(slot) ?? new Set()).add(id))
+    for (const [slot, of] of ids)
+      if (of.size > 1)
+        bad.push({ rule: 'doubled slot', id: `${name} ${slot}`, text: `${of.size} messages: ${[...of].join(', ')}` })
+    if (ids.size + missed !== passed)
+      bad.push({
+        rule: 'unaccounted slot',
+        id: name,
+        text: `${passed} slots passed, ${ids.size} ran and ${missed} are accounted as missed`,
+      })
+  }
+  return bad
+}
+
+/** A chord's body is one message, and begins once all its parts have ended. */
+function chords(seen: Seen): Violation[] {
+  const bad: Violation[] = []
+  const parts = new Map<string, string[]>()
+  for (const { chord, kind, id } of seen.published.values())
+    if (kind === 'part' && chord !== undefined) push(parts, chord, id)
+  for (const { id, kind, chord = '' } of seen.published.values()) {
+    if (kind !== 'body') continue
+    const begun = (seen.begun.get(id) ?? []).toSorted((a, b) => a.at - b.at)
+    const ends = seen.ended(id)
+    // Its repetitions need a cause, as those of any job; a second body has none that could be one.
+    const [first] = begun
+    if (ends.length > 1 && !begun.some((run, i) => i > 0 && explains(seen, id, begun[i - 1] as Run, run)))
+      bad.push({ rule: 'doubled chord body', id, text: `ended ${ends.length} times` })
+    const open = (parts.get(chord) ?? []).filter(
+      (part) => first && !seen.ended(part).some((end) => end.at <= first.at + seen.history.promises.earlyMs),
+    )
+    if (open.length > 0)
+      bad.push({ rule: 'chord body before its parts', id, text: `${open.length} of its parts had not ended` })
+  }
+  return bad
+}
+
+function attempts({ history, published, begun }: Seen): Violation[] {
+  if (!history.promises.attempts) return []
+  const bad: Violation[] = []
+  for (const { id, kind } of published.values()) {
+    const most = Math.max(0, ...(begun.get(id) ?? []).map(({ attempt }) => attempt))
+    const limit = limitOf(kind, history)
+    if (most > limit) bad.push({ rule: 'too many attempts', id, text: `attempt ${most} of ${limit}` })
+  }
+  return bad
+}
+
+function limitOf(kind: JobKind, { failures, maxAttempts }: History): number {
+  if (kind === 'flaky') return failures + 1
+  return kind === 'doomed' ? maxAttempts : 1
+}
+
+function deadLetters({ history, published }: Seen): Violation[] {
+  const dead = new Set(history.end.dead)
+  return [...published.values()]
+    .filter(({ kind, id }) => kind === 'doomed' && !dead.has(id))
+    .map(({ id }) => ({ rule: 'no dead letter', id, text: 'it can not succeed, and is not among the dead letters' }))
+}
+
+function drained({ history }: Seen): Violation[] {
+  const { left } = history.end
+  return left === 0 ? [] : [{ rule: 'not drained', id: 'backlog', text: `${left} jobs were left when all was healed` }]
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, n) => total + n, 0)
+}
+
+function ms(at: number): string {
+  return `${Math.round(at)} ms`
+}

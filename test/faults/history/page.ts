@@ -1,0 +1,70 @@
+// docs/reliability.md and the raw figures beside it, from the verdicts of campaigns. Nothing is written by hand. Pure.
+
+import { format } from 'prettier'
+import { RULES, type Rule, type Verdict } from './checker.ts'
+import { FAULT_KINDS } from './history.ts'
+
+export interface Row {
+  readonly name: string
+  readonly label: string
+  readonly seed: number
+  readonly jobs: number
+  readonly faults: number
+  readonly seconds: number
+  readonly verdict: Verdict
+}
+
+export interface Page {
+  readonly rows: readonly Row[]
+  readonly machine: string
+  readonly node: string
+  readonly date: string
+}
+
+/** @returns the files, by their path in the checkout */
+export async function reliabilityPage(page: Page): Promise<readonly (readonly [path: string, text: string])[]> {
+  return [
+    ['docs/reliability.md', await format(markdown(page), { parser: 'markdown', printWidth: 120 })],
+    ['docs/reliability.json', await format(JSON.stringify(page), { parser: 'json', printWidth: 120 })],
+  ]
+}
+
+function cell({ verdict }: Row, rule: Rule): string {
+  if (verdict.notApplicable.includes(rule)) return 'not promised'
+  return String(verdict.violations.filter((violation) => violation.rule === rule).length)
+}
+
+function markdown({ rows, machine, node, date }: Page): string {
+  const head = ['', ...rows.map(({ label }) => label)]
+  const line = (name: string, value: (row: Row) => string | number): string[] => [
+    name,
+    ...rows.map((row) => String(value(row))),
+  ]
+  const table = [
+    line('seed', ({ seed }) => seed),
+    line('jobs that the broker acknowledged', ({ verdict }) => verdict.counts.published),
+    line('publishes whose answer never came', ({ verdict }) => verdict.counts.unknown),
+    line('faults', ({ verdict }) => verdict.counts.faults),
+    line('executions', ({ verdict }) => verdict.counts.executions),
+    line('repetitions with a cause', ({ verdict }) => verdict.counts.explained),
+    ...RULES.map((rule) => line(`**${rule}**`, (row) => cell(row, rule))),
+    line('minutes', ({ seconds }) => (seconds / 60).toFixed(1)),
+  ]
+  const findings = rows.flatMap(({ label, verdict }) =>
+    verdict.violations.slice(0, 10).map(({ rule, id, text }) => `- ${label}: ${rule}: \`${id}\`: ${text}`),
+  )
+  return [
+    '# Reliability',
+    `Written by \`make faults\`, never by hand; the figures are in [reliability.json](reliability.json). ${date}, ${machine}, Node ${node}.`,
+    `Jobs are sent while faults come, drawn from a seed: ${FAULT_KINDS.join(', ')}. Every acknowledged publish, every begin and every end of an execution and every fault is written down by whoever it happened to, and a checker judges the history: what was acknowledged must have ended or be a dead letter; an attempt that began twice must have a cause in the history, such as a kill of its process; nothing begins before its time; a slot of beat is one message or accounted as missed; a chord's body is one; and when all is healed, nothing is left. The checker itself is tested with planted faults.`,
+    'The broker keeps what it acknowledges (`appendfsync always`), so it has no excuse for a loss. What an asynchronous replica or `everysec` would lose is not measured here. Bold lines count broken promises; all other libraries are set so that a lost job comes back as soon as they can.',
+    [
+      '| ' + head.join(' | ') + ' |',
+      '|' + head.map((_, i) => (i === 0 ? ' --- |' : ' --: |')).join(''),
+      ...table.map((cells) => `| ${cells.join(' | ')} |`),
+    ].join('\n'),
+    ...(findings.length > 0 ? ['## What was broken', findings.join('\n')] : []),
+    '## Again',
+    '`node test/faults/history/main.ts --subjects ours --seed SEED --jobs N --faults N` draws the same jobs and the same faults; what the machine makes of them is another matter.',
+  ].join('\n\n')
+}

@@ -1,0 +1,197 @@
+// The checker is checked: what is planted must be found, and what has a cause must not be blamed.
+
+import { describe, expect, it } from 'vitest'
+import { check, type Rule } from '../../faults/history/checker.ts'
+import type { Event, Fault, History, Published, Run, Slot } from '../../faults/history/history.ts'
+
+const published = (id: string, more: Partial<Published> = {}): Published => ({
+  what: 'published',
+  id,
+  kind: 'plain',
+  fate: 'acknowledged',
+  at: 0,
+  ...more,
+})
+const run = (what: Run['what'], id: string, at: number, more: Partial<Run> = {}): Run => ({
+  what,
+  id,
+  at,
+  attempt: 1,
+  pid: 1,
+  ...more,
+})
+const whole = (id: string, at: number, more: Partial<Run> = {}): Run[] => [
+  run('begin', id, at, more),
+  run('end', id, at + 10, more),
+]
+const fault = (kind: Fault['kind'], from: number, to: number, pids?: number[]): Fault => ({
+  what: 'fault',
+  kind,
+  from,
+  to,
+  ...(pids ? { pids } : {}),
+})
+const slot = (at: number, id: string): Slot => ({ what: 'slot', schedule: 's', slot: at, id, attempt: 1, pid: 1, at })
+
+const promises: History['promises'] = {
+  later: true,
+  retries: true,
+  deadLetters: true,
+  chords: true,
+  beat: true,
+  leaseMs: 10_000,
+  earlyMs: 2,
+  attempts: true,
+}
+
+function history(events: Event[], end: Partial<History['end']> = {}, promised = promises): History {
+  return {
+    events,
+    end: { left: 0, dead: [], schedules: [], ...end },
+    promises: promised,
+    failures: 2,
+    maxAttempts: 2,
+  }
+}
+const broken = (...args: Parameters<typeof history>): Rule[] =>
+  check(history(...args)).violations.map(({ rule }) => rule)
+
+describe('what is planted is found:', () => {
+  it.each<[string, Rule[], Event[], Partial<History['end']>?]>([
+    ['a loss', ['lost'], [published('a'), ...whole('a', 1), published('b')]],
+    ['a loss in the middle of the task', ['lost'], [published('a'), run('begin', 'a', 1)]],
+    ['a duplicate', ['unexplained duplicate'], [published('a'), ...whole('a', 1), ...whole('a', 50, { pid: 2 })]],
+    [
+      'a duplicate long after a fault',
+      ['unexplained duplicate'],
+      [fault('kill worker', 0, 1, [1]), published('a'), ...whole('a', 60_000), ...whole('a', 60_050)],
+    ],
+    [
+      "a duplicate after another process' kill",
+      ['unexplained duplicate'],
+      [published('a'), ...whole('a', 1), fault('kill worker', 5, 6, [3]), ...whole('a', 50, { pid: 2 })],
+    ],
+    [
+      'a duplicate after a clock was set',
+      ['unexplained duplicate'],
+      [published('a'), ...whole('a', 1), fault('clock step', 5, 6, [1]), ...whole('a', 50)],
+    ],
+    ['a job before its time', ['early'], [published('a', { kind: 'later', due: 100 }), ...whole('a', 97)]],
+    [
+      'a job before its time whose publish was never acknowledged',
+      ['early'],
+      [published('a', { kind: 'later', due: 100, fate: 'unknown' }), ...whole('a', 50)],
+    ],
+    [
+      'a doubled slot',
+      ['doubled slot'],
+      [slot(1000, 'x'), slot(1000, 'y'), slot(2000, 'z')],
+      { schedules: [{ name: 's', passed: 2, missed: 0 }] },
+    ],
+    [
+      'a slot that nobody accounts for',
+      ['unaccounted slot'],
+      [slot(1000, 'x')],
+      { schedules: [{ name: 's', passed: 3, missed: 1 }] },
+    ],
+    [
+      'a doubled body of a chord',
+      ['unexplained duplicate', 'doubled chord body'],
+      [
+        published('p', { kind: 'part', chord: 'c' }),
+        ...whole('p', 1),
+        published('b', { kind: 'body', chord: 'c' }),
+        ...whole('b', 20),
+        ...whole('b', 40),
+      ],
+    ],
+    [
+      'a body before its parts',
+      ['chord body before its parts'],
+      [
+        published('p', { kind: 'part', chord: 'c' }),
+        ...whole('p', 50),
+        published('b', { kind: 'body', chord: 'c' }),
+        ...whole('b', 20),
+      ],
+    ],
+    [
+      'an attempt too many',
+      ['too many attempts'],
+      [
+        published('a', { kind: 'flaky' }),
+        ...[1, 2, 3].flatMap((attempt) => [
+          run('begin', 'a', attempt, { attempt }),
+          run('threw', 'a', attempt, { attempt }),
+        ]),
+        ...whole('a', 50, { attempt: 4 }),
+      ],
+    ],
+    [
+      'a missing dead letter',
+      ['no dead letter'],
+      [published('a', { kind: 'doomed' }), run('begin', 'a', 1), run('threw', 'a', 2)],
+    ],
+    ['a backlog that stays', ['not drained'], [published('a'), ...whole('a', 1)], { left: 3 }],
+  ])('%s', (_, rules, events, end) => {
+    expect(broken(events, end)).toEqual(rules)
+  })
+})
+
+describe('what has a cause is not blamed:', () => {
+  const twice = (...between: Event[]): Event[] => [
+    published('a'),
+    run('begin', 'a', 1),
+    ...between,
+    ...whole('a', 50, { pid: 2 }),
+  ]
+
+  it.each<[string, Event[], Partial<History['end']>?]>([
+    ['a worker that was killed', twice(fault('kill worker', 5, 5, [1]))],
+    ['a worker that was stopped', twice(fault('stop worker', 5, 40, [1]))],
+    ['a broker that was away', twice(fault('restart broker', 5, 20))],
+    ['a publish that was repeated', twice(published('a', { fate: 'unknown' }))],
+    ['a job of unknown fate that never ran', [published('a', { fate: 'unknown' })]],
+    ['a job that is kept as a dead letter', [published('a')], { dead: ['a'] }],
+    [
+      'attempts within the limit',
+      [
+        published('a', { kind: 'flaky' }),
+        run('begin', 'a', 1),
+        run('threw', 'a', 2),
+        run('begin', 'a', 3, { attempt: 2 }),
+        run('threw', 'a', 4, { attempt: 2 }),
+        ...whole('a', 5, { attempt: 3 }),
+      ],
+    ],
+    [
+      'a slot that ran twice as one message',
+      [slot(1000, 'x'), slot(1000, 'x')],
+      { schedules: [{ name: 's', passed: 1, missed: 0 }] },
+    ],
+    ['a slot that is accounted as missed', [slot(1000, 'x')], { schedules: [{ name: 's', passed: 2, missed: 1 }] }],
+  ])('%s', (_, events, end) => {
+    expect(broken(events, end)).toEqual([])
+  })
+
+  it('and a rule about what was never promised is not applied, and said', () => {
+    const poor = { ...promises, deadLetters: false, later: false }
+    const events = [published('a', { kind: 'doomed' }), published('b', { kind: 'later', due: 100 }), ...whole('b', 1)]
+    const verdict = check(history(events, {}, poor))
+    expect(verdict.violations).toEqual([])
+    expect(verdict.notApplicable).toEqual(['early', 'no dead letter'])
+  })
+})
+
+it('counts what there was', () => {
+  const { counts } = check(
+    history([
+      published('a'),
+      published('b', { fate: 'unknown' }),
+      run('begin', 'a', 1),
+      fault('kill worker', 2, 3, [1]),
+      ...whole('a', 9),
+    ]),
+  )
+  expect(counts).toMatchObject({ published: 1, unknown: 1, executions: 2, explained: 1, faults: 1 })
+})
