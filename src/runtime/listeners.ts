@@ -7,6 +7,9 @@ import type { AppEvents, ErrorReport, ErrorTracker } from './reports.ts'
 
 export type AppListener<Name extends keyof AppEvents> = (report: AppEvents[Name]) => unknown
 
+/** How long listeners and error trackers may take when a process stops; with all else that a worker does then, it is done before the kubelet's SIGKILL. */
+export const SETTLE_MS = 3000
+
 const EVENTS: readonly (keyof AppEvents)[] = ['error', 'retry', 'dead', 'recovered', 'missed']
 
 export class Listeners {

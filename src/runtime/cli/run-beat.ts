@@ -12,6 +12,7 @@ import { EventSender } from '../events/event-sender.ts'
 import { LamportClock } from '../events/lamport.ts'
 import { PresenceWriter } from '../health/presence-writer.ts'
 import { serveHealth } from '../health/server.ts'
+import { SETTLE_MS } from '../listeners.ts'
 import { createLog } from '../log.ts'
 import { pythonRepr, pythonTuple } from '../protocol/python-repr.ts'
 import type { Settings } from '../settings.ts'
@@ -19,9 +20,6 @@ import type { Schedule } from '../triggers/schedule.ts'
 import { loadApp } from '../load-app.ts'
 import { tellLastErrors, UNCAUGHT_EXIT_CODE } from './last-errors.ts'
 import { settingsFrom, settingsOfFlags } from './options.ts'
-
-/** How long listeners and error trackers may take when beat stops. */
-const SETTLE_MS = 5000
 
 /** The name of a beat's lease and cursors: the TaskQueue's, or what stands for it outside of Kubernetes. */
 export function beatName(settings: Settings, name: string): string {

@@ -14,7 +14,7 @@ import type {
 import { pause, type Clock } from '../clock.ts'
 import { TaskEvents } from '../events/task-events.ts'
 import { createRegistry, createTaskMetrics } from '../health/task-metrics.ts'
-import type { Listeners } from '../listeners.ts'
+import { SETTLE_MS, type Listeners } from '../listeners.ts'
 import { createLog, type Logger } from '../log.ts'
 import { CONSUMER_MAX_BODY_BYTES, decodeEnvelope } from '../protocol/envelope.ts'
 import { decodeTask } from '../protocol/task-message.ts'
@@ -33,9 +33,6 @@ export interface EagerDeps {
   readonly app: AppHooks & { readonly listeners: Listeners; readonly tracing: Tracing | undefined }
   readonly route: (queue: string | undefined) => string
 }
-
-/** How long listeners may take when it is closed. */
-const SETTLE_MS = 5000
 
 interface Chord {
   readonly size: number

@@ -1,17 +1,12 @@
 // When an attempt has ended: with its handler, or before that with an error of its code that nobody caught.
 
-type Settle = () => void
-
 /** Handlers that have ended in this turn of the event loop: one timer for all of them, since there may be thousands a second. */
-let ended: Settle[] = []
+let ended: (() => void)[] = []
 
-function nextTurn(settle: Settle): void {
-  if (ended.push(settle) > 1) return
-  setImmediate(() => {
-    const all = ended
-    ended = []
-    for (const one of all) one()
-  })
+function tellEnded(): void {
+  const all = ended
+  ended = []
+  for (const tell of all) tell()
 }
 
 export class AttemptEnd {
@@ -21,19 +16,21 @@ export class AttemptEnd {
   of(running: unknown): Promise<unknown> {
     return new Promise((resolve, reject) => {
       this.#reject = reject
-      Promise.resolve(running).then(
+      const succeed = (value: unknown): void => {
         // A turn later: of a promise that was rejected before the handler ended, Node tells only now.
-        (value) =>
-          nextTurn(() => {
-            this.#reject = undefined
-            resolve(value)
-          }),
-        (error: unknown) => {
+        const tell = (): void => {
           this.#reject = undefined
-          // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- as it was thrown: that is for retry.ts to judge
-          reject(error)
-        },
-      )
+          resolve(value)
+        }
+        if (ended.push(tell) === 1) setImmediate(tellEnded)
+      }
+      const fail = (error: unknown): void => {
+        this.#reject = undefined
+        // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- as it was thrown: that is for retry.ts to judge
+        reject(error)
+      }
+      if (running instanceof Promise) running.then(succeed, fail)
+      else Promise.resolve(running).then(succeed, fail)
     })
   }
 

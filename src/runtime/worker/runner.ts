@@ -225,12 +225,12 @@ export class TaskRunner {
     // Acknowledged before it runs: from here on nothing brings it back but its own retries.
     if (execution.acknowledged) this.#deps.settle({ token: delivery.token, kind: 'complete' }, delivery.queue)
     events.started(message)
-    const run = (): void => {
+    const run = (): Promise<void> => {
       this.#reports.recovered(message, queue, lostDeliveries)
-      void this.#run(task, execution, options).finally(() => span?.end())
+      return this.#run(task, execution, options)
     }
-    if (span) span.within(run)
-    else run()
+    if (span) void span.within(run).finally(() => span.end())
+    else void run()
   }
 
   /** Never rejects, and frees its slot whatever the handler and its errors are like. */

@@ -18,6 +18,7 @@ import type { LoopNotes } from '../health/loop-notes.ts'
 import { PresenceWriter } from '../health/presence-writer.ts'
 import { createRegistry, createTaskMetrics } from '../health/task-metrics.ts'
 import type { Health, HealthSource } from '../health/server.ts'
+import { SETTLE_MS } from '../listeners.ts'
 import type { Logger } from '../log.ts'
 import { placeFields } from '../log-fields.ts'
 import { celeryNames } from '../control/configuration.ts'
@@ -261,7 +262,7 @@ export class TaskWorker implements HealthSource {
         'the broker did not confirm all outcomes; what is open runs again',
       )
     }
-    await this.options.app.listeners.settle(FLUSH_MS, this.#log, this.#clock)
+    await this.options.app.listeners.settle(SETTLE_MS, this.#log, this.#clock)
     await this.#closePool()
     await this.#sender.flush()
     await this.#sender.send('worker-offline', this.#heart())
