@@ -3,6 +3,7 @@ import { systemClock, type Clock } from './clock.ts'
 import { UsageError } from './errors.ts'
 import type { SendOptions } from './call.ts'
 import { currentTask } from './current-task.ts'
+import { forgiving } from './forgiving-tracing.ts'
 import { Listeners, type AppListener } from './listeners.ts'
 import { RedisStore } from './broker/redis/store.ts'
 import { RedisTransport } from './broker/redis/transport.ts'
@@ -176,7 +177,7 @@ export class TaskApp {
   trace(tracing: Tracing): void {
     if (this.#tracing)
       throw new UsageError('TracingTwice', 'this app is traced already: each span would be there twice')
-    this.#tracing = tracing
+    this.#tracing = forgiving(tracing)
   }
 
   /** What traces this app, if anything does. */
