@@ -29,6 +29,7 @@ export interface Campaign {
 }
 
 const PARTS = 4
+const GIVE_UP_SECONDS = 60
 /** About how long a fault takes, with the pause before it. */
 const FAULT_SECONDS = 4.5
 /** Between two faults, beside their own length. */
@@ -78,6 +79,7 @@ class Progress {
   faults = 0
   /** Set by the last fault: jobs need not wait for more of them. */
   over = false
+  #overAt: number | undefined
   #told = 0
 
   constructor(options: CampaignOptions, say: (line: string) => void) {
@@ -91,6 +93,12 @@ class Progress {
 
   faultsEnded(): void {
     this.over = true
+    this.#overAt = performance.now()
+  }
+
+  /** 0 while faults go on. */
+  secondsSinceOver(): number {
+    return this.#overAt === undefined ? 0 : (performance.now() - this.#overAt) / 1000
   }
 
   /** Whether more of the jobs are sent than there have been faults. */
@@ -133,7 +141,7 @@ async function sendAll(
   try {
     for (let i = 0; i < jobs.length; i += BATCH) {
       for (const job of jobs.slice(i, i + BATCH)) {
-        const one: Promise<void> = publish(ground, producer, job).finally(() => under.delete(one))
+        const one: Promise<void> = publish(ground, producer, job, progress).finally(() => under.delete(one))
         under.add(one)
       }
       progress.sent = Math.min(jobs.length, i + BATCH)
@@ -145,7 +153,8 @@ async function sendAll(
     }
     await Promise.all(under)
   } finally {
-    await producer.close()
+    // One that has lost its broker may wait for it for ever.
+    await Promise.race([producer.close().catch(() => undefined), delay(10_000)])
   }
 }
 
@@ -168,9 +177,12 @@ function jobsOf(subject: Subject, draw: Draw, count: number, most: number): Job[
   })
 }
 
-/** Sends until the broker has acknowledged it: who must not lose a job does that. Each doubtful answer is written down. */
-async function publish(ground: Ground, producer: Producer, job: Job): Promise<void> {
-  for (;;) {
+/**
+ * Sends until the broker has acknowledged it: who must not lose a job does that. Each doubtful answer is written down. A producer that has
+ * not come back a minute after all was healed never will: what it could not send is of unknown fate.
+ */
+async function publish(ground: Ground, producer: Producer, job: Job, progress: Progress): Promise<void> {
+  while (progress.secondsSinceOver() < GIVE_UP_SECONDS) {
     const from = now()
     try {
       await producer.send(job)

@@ -16,6 +16,8 @@ export interface Row {
 
 export interface Page {
   readonly rows: readonly Row[]
+  /** Names of subjects whose campaign could not be run to its end. */
+  readonly unfinished: readonly string[]
   readonly machine: string
   readonly node: string
   readonly date: string
@@ -34,7 +36,7 @@ function cell({ verdict }: Row, rule: Rule): string {
   return String(verdict.violations.filter((violation) => violation.rule === rule).length)
 }
 
-function markdown({ rows, machine, node, date }: Page): string {
+function markdown({ rows, unfinished, machine, node, date }: Page): string {
   const head = ['', ...rows.map(({ label }) => label)]
   const line = (name: string, value: (row: Row) => string | number): string[] => [
     name,
@@ -63,6 +65,7 @@ function markdown({ rows, machine, node, date }: Page): string {
       '|' + head.map((_, i) => (i === 0 ? ' --- |' : ' --: |')).join(''),
       ...table.map((cells) => `| ${cells.join(' | ')} |`),
     ].join('\n'),
+    ...(unfinished.length > 0 ? [`Could not be run to its end in this run: ${unfinished.join(', ')}.`] : []),
     ...(findings.length > 0 ? ['## What was broken', findings.join('\n')] : []),
     '## Again',
     '`node test/faults/history/main.ts --subjects ours --seed SEED --jobs N --faults N` draws the same jobs and the same faults; what the machine makes of them is another matter.',
