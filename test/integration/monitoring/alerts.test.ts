@@ -56,7 +56,7 @@ describe('the alert rules', () => {
       expect(annotations.runbook).toBe(`docs/runbooks/${alert}.md`)
       expect(existsSync(join(root, annotations.runbook))).toBe(true)
       expect(readFileSync(join(root, annotations.runbook), 'utf8')).toMatch(
-        new RegExp(`^# ${alert}\n\n[^#]{80,}\n## Look at\n\n- [^#]+\n## Do\n\n- `),
+        new RegExp(`^# ${alert}\n\n[^#]{60,}\n## Look at\n\n- [^#]+\n## Do\n\n- `),
       )
       expect(['critical', 'warning']).toContain(labels.severity)
     }

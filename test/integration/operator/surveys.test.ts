@@ -22,9 +22,10 @@ afterAll(async () => {
 
 it('asks once for all who come within a while, and a worker for its settings only once', async () => {
   const asked: string[] = []
-  const monitor = await redis.client.monitor()
-  monitor.on('monitor', (_time: string, [command = '', channel = '', raw = '']: string[]) => {
-    if (command.toLowerCase() !== 'publish' || channel !== '/0.celery.pidbox') return
+  // As any worker hears it.
+  const listener = redis.client.duplicate()
+  await listener.subscribe('/0.celery.pidbox')
+  listener.on('message', (_channel: string, raw: string) => {
     const { body = '' } = JSON.parse(raw) as { body?: string }
     asked.push((JSON.parse(Buffer.from(body, 'base64').toString()) as { method: string }).method)
   })
@@ -43,7 +44,7 @@ it('asks once for all who come within a while, and a worker for its settings onl
   // A worker that came back with others is noticed in the end.
   now = 700_000
   await surveys.of(connection, 5_000)
-  monitor.disconnect()
+  listener.disconnect()
   const each = ['active', 'active_queues', 'stats']
   expect(asked.toSorted()).toEqual([...each, ...each, ...each, 'conf', 'conf'].toSorted())
 })
