@@ -41,9 +41,20 @@ afterAll(async () => {
   rmSync(folder, { recursive: true })
 })
 
+/** The operators, or the pods of the examples that stay: other tests leave TaskQueues of theirs that are about to go. */
+async function podsIn<T extends KubeObject>(namespace: string): Promise<T[]> {
+  const labels =
+    namespace === NAMESPACE
+      ? 'taskqueue.dev/taskqueue in (orders, reports)'
+      : 'app.kubernetes.io/name=taskqueue-operator,app.kubernetes.io/component!=test'
+  const where = ['--namespace', namespace, '--selector', labels]
+  const { items } = await kubectl.json<{ items: T[] }>('get', 'pods', ...where)
+  return items.filter(({ metadata }) => metadata.deletionTimestamp === undefined)
+}
+
 /** What Prometheus' own discovery would find, which Debian's is built without: a target for each port of a container, with its labels. */
 async function discovered(namespace: string, ports: readonly number[]): Promise<object[]> {
-  const { items } = await kubectl.json<{ items: PodSeen[] }>('get', 'pods', '--namespace', namespace)
+  const items = await podsIn<PodSeen>(namespace)
   return items.flatMap(({ metadata, spec }) =>
     [...spec.containers, ...(spec.initContainers ?? [])]
       .flatMap((container) => container.ports ?? [])
@@ -205,13 +216,7 @@ describe('every line of the log', () => {
   it('of the operators and of all pods of TaskQueues is as the index template says', async () => {
     const seen = new Map<string, number>()
     for (const namespace of [OPERATOR_NAMESPACE, NAMESPACE]) {
-      const { items } = await kubectl.json<{ items: LivePod[] }>('get', 'pods', '--namespace', namespace)
-      const ours = items.filter(({ metadata }) =>
-        namespace === NAMESPACE
-          ? metadata.labels?.['taskqueue.dev/taskqueue']
-          : metadata.name.startsWith('taskqueue-operator-'),
-      )
-      for (const { metadata } of ours) await linesAreGood(namespace, metadata.name, seen)
+      for (const { metadata } of await podsIn<LivePod>(namespace)) await linesAreGood(namespace, metadata.name, seen)
     }
     for (const component of ['operator', 'worker', 'beat', 'companion'])
       expect(seen.get(component), component).toBeGreaterThan(0)
