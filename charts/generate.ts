@@ -1,10 +1,11 @@
 // Writes what of the chart follows from other files: its README from the comments of values.yaml, and its copies of the alert rules and the
 // dashboard, which Helm finds in the chart only. `--check` says whether they are fresh. The CRD's template is made by crds/generate.ts.
 
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { format } from 'prettier'
 import { isMap, isScalar, parseDocument, type Pair, type YAMLMap } from 'yaml'
+import { writeOrCheck } from '../deploy/generated.ts'
 
 const root = join(import.meta.dirname, '..')
 const chart = join(import.meta.dirname, 'taskqueue-operator')
@@ -73,20 +74,7 @@ const copied = ['alerts.yaml', 'dashboard.json'].map((name) => ({
   path: join(chart, 'files', name),
   text: readFileSync(join(root, 'deploy/monitoring', name), 'utf8'),
 }))
-const generated = [
+writeOrCheck([
   ...copied,
   { path: join(chart, 'README.md'), text: await format(readme(), { parser: 'markdown', printWidth: 120 }) },
-]
-const stale = generated.filter(({ path, text }) => readOr(path) !== text)
-if (process.argv.includes('--check')) {
-  for (const { path } of stale) process.stderr.write(`${path} is stale: run \`make generate\` and commit the result.\n`)
-  process.exitCode = stale.length > 0 ? 1 : 0
-} else for (const { path, text } of stale) writeFileSync(path, text)
-
-function readOr(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return ''
-  }
-}
+])

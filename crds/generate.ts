@@ -1,11 +1,12 @@
 // Generates from the CRD, the one source of the schema: the TypeScript types of a TaskQueue and the chart's copy of the CRD.
 // `--check` writes nothing and exits 1 when either is stale. Not part of any package.
 
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { compile, type JSONSchema } from 'json-schema-to-typescript'
 import { format, resolveConfig } from 'prettier'
 import { parse, stringify } from 'yaml'
+import { writeOrCheck } from '../deploy/generated.ts'
 
 const root = join(import.meta.dirname, '..')
 const source = join(root, 'crds/taskqueues.taskqueue.dev.yaml')
@@ -104,22 +105,7 @@ ${withLabels}{{- end }}
 }
 
 const crd = parse(readFileSync(source, 'utf8'), { maxAliasCount: 1000 }) as Crd
-const generated = [
+writeOrCheck([
   { path: typesPath, text: await types(crd) },
   { path: chartPath, text: chartTemplate(crd) },
-]
-const stale = generated.filter(({ path, text }) => readOr(path, '') !== text)
-if (process.argv.includes('--check')) {
-  for (const { path } of stale) console.error(`${path} is stale: run "make generate" and commit the result.`)
-  process.exitCode = stale.length > 0 ? 1 : 0
-} else {
-  for (const { path, text } of stale) writeFileSync(path, text)
-}
-
-function readOr(path: string, otherwise: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return otherwise
-  }
-}
+])

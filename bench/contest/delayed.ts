@@ -1,10 +1,10 @@
 // Redis behind a network that takes its time: toxiproxy in front of it, which delays each answer. The kernel of many machines has no netem.
 
 import { spawn } from 'node:child_process'
-import { setTimeout as delay } from 'node:timers/promises'
 import { ensureBinary } from '../../deploy/local/binaries.ts'
 import { tied } from '../../deploy/local/command.ts'
 import { Stages } from '../../deploy/local/stage.ts'
+import { eventually } from '../../test/fixtures/eventually.ts'
 import { freePort } from '../../test/fixtures/redis-server.ts'
 
 export interface DelayedRedis {
@@ -23,7 +23,8 @@ export async function startDelayed(redisPort: number, delayMs: number): Promise<
     if (!answer.ok) throw new Error(`toxiproxy ${path}: ${answer.status} ${await answer.text()}`)
   }
   const address = { listen: `127.0.0.1:${port}`, upstream: `127.0.0.1:${redisPort}` }
-  await patiently(() => post('/proxies', { name: 'redis', ...address, enabled: true }))
+  // It takes a moment until it listens.
+  await eventually(() => post('/proxies', { name: 'redis', ...address, enabled: true }))
   await post('/proxies/redis/toxics', { type: 'latency', stream: 'downstream', attributes: { latency: delayMs } })
   return {
     url: `redis://127.0.0.1:${port}/0`,
@@ -33,16 +34,4 @@ export async function startDelayed(redisPort: number, delayMs: number): Promise<
       await ended
     },
   }
-}
-
-/** It takes a moment until it listens. */
-async function patiently(attempt: () => Promise<void>): Promise<void> {
-  for (let left = 100; ; left--)
-    try {
-      await attempt()
-      return
-    } catch (error) {
-      if (left === 0) throw error
-      await delay(50)
-    }
 }

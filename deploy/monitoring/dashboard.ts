@@ -1,9 +1,9 @@
 // Writes the Grafana dashboard, deploy/monitoring/dashboard.json, from the list of its panels; `--check` only says whether it is fresh. The
 // JSON is what is used; this is what is edited. What the metrics mean is in docs/monitoring.md.
 
-import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { format } from 'prettier'
+import { writeOrCheck } from '../generated.ts'
 
 type Unit = 'short' | 's' | 'percentunit' | 'ops' | 'bytes'
 
@@ -314,10 +314,5 @@ function variables(): object[] {
   ]
 }
 
-const file = join(import.meta.dirname, 'dashboard.json')
 const text = await format(JSON.stringify(dashboard()), { parser: 'json', printWidth: 120 })
-if (!process.argv.includes('--check')) writeFileSync(file, text)
-else if (readFileSync(file, 'utf8') !== text) {
-  process.stderr.write('deploy/monitoring/dashboard.json is not what dashboard.ts makes: run `make generate`.\n')
-  process.exitCode = 1
-}
+writeOrCheck([{ path: join(import.meta.dirname, 'dashboard.json'), text }])

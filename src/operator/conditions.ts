@@ -37,9 +37,10 @@ export function ended(sentence: string): string {
   return /[.!?]$/.test(sentence) ? sentence : `${sentence}.`
 }
 
-function readable(message: string): string {
+/** Cut to so many characters, where it has more. */
+export function clipped(text: string, most: number): string {
   // Not half of a character: the API server would store another one, and the status would differ for ever.
-  return message.length <= MOST_CHARACTERS ? message : `${message.slice(0, MOST_CHARACTERS - 1)}…`.toWellFormed()
+  return text.length <= most ? text : `${text.slice(0, most - 1)}…`.toWellFormed()
 }
 
 /** The findings as conditions, each keeping its lastTransitionTime while its status stays. */
@@ -52,7 +53,12 @@ export function conditionsFrom(
   return findings.map((finding) => {
     const known = before.find((condition) => condition.type === finding.type)
     const lastTransitionTime = known?.status === finding.status ? known.lastTransitionTime : timestamp(now)
-    return { ...finding, message: readable(finding.message), observedGeneration: generation, lastTransitionTime }
+    return {
+      ...finding,
+      message: clipped(finding.message, MOST_CHARACTERS),
+      observedGeneration: generation,
+      lastTransitionTime,
+    }
   })
 }
 

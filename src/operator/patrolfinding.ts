@@ -2,6 +2,7 @@
 // asked is none of the findings of before.
 
 import type { FindingCode, Severity } from '@taskqueue/runtime/patrol'
+import { clipped } from './conditions.ts'
 import { timestamp } from './objects.ts'
 import type { Situation } from './situation.ts'
 import type { TaskQueueStatus } from './taskqueue.ts'
@@ -76,7 +77,5 @@ function deadLetters({ queue, patrol }: Seen): Pick<TaskQueueStatus, 'deadLetter
 }
 
 function told(code: FindingCode, severity: Severity, subject: string, message: string): ToldFinding {
-  const short = (text: string): string =>
-    text.length <= MOST_CHARACTERS ? text : `${text.slice(0, MOST_CHARACTERS - 1)}…`.toWellFormed()
-  return { code, severity, subject: short(subject), message: short(message) }
+  return { code, severity, subject: clipped(subject, MOST_CHARACTERS), message: clipped(message, MOST_CHARACTERS) }
 }

@@ -1,8 +1,8 @@
 // A door to the cluster's API server on this machine's loopback, with kubectl's own rights, for a program that has none.
 
-import { spawn, type ChildProcess } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { startKubectl } from '../../deploy/demo/background.ts'
 import type { Kubectl } from '../../deploy/demo/kubectl.ts'
-import { tied } from '../../deploy/local/command.ts'
 
 export class ApiProxy {
   /** Such as 127.0.0.1:40123. */
@@ -15,21 +15,8 @@ export class ApiProxy {
   }
 
   static async open(kubectl: Kubectl): Promise<ApiProxy> {
-    const [program, ...args] = tied('kubectl', ['proxy', '--port=0'])
-    const child = spawn(program, args, { env: kubectl.env, stdio: ['ignore', 'pipe', 'pipe'] })
-    const address = await new Promise<string>((resolve, reject) => {
-      let said = ''
-      const hear = (chunk: Buffer): void => {
-        said += chunk.toString('utf8')
-        const found = /Starting to serve on (\S+)/.exec(said)
-        if (found) resolve(found[1] ?? '')
-      }
-      child.stdout.on('data', hear)
-      child.stderr.on('data', hear)
-      child.once('error', reject)
-      child.once('exit', () => reject(new Error(`kubectl proxy ended: ${said.trim()}`)))
-    })
-    return new ApiProxy(address, child)
+    const { child, found } = await startKubectl(kubectl, ['proxy', '--port=0'], /Starting to serve on (\S+)\s/)
+    return new ApiProxy(found, child)
   }
 
   close(): void {

@@ -10,6 +10,7 @@ import { publishedSlots } from '../fixtures/published.ts'
 import { startRedis, type RedisServer } from '../fixtures/redis-server.ts'
 import { until } from '../fixtures/until.ts'
 import { clockOff } from '../fixtures/wrong-clock.ts'
+import { Draw } from './history/draw.ts'
 
 const BEATS = 20
 /** How often the beat that fires is hit. */
@@ -44,12 +45,6 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-/** Every hit is drawn from this, so that a run can be repeated. */
-function drawing(seed: number): () => number {
-  let state = seed
-  return () => (state = (state * 48_271) % 0x7fff_ffff) / 0x7fff_ffff
-}
-
 async function startBeat(clockSeconds: number): Promise<void> {
   const file = join(folder, `schedule-${started++}.json`)
   const args = ['beat', '--schedules', schedules, '--schedule-file', file, '--name', 'many']
@@ -70,8 +65,9 @@ async function holder(): Promise<number | undefined> {
 it('twenty beats whose holder is killed, stopped and heard late again and again publish each slot once, or account for it', async () => {
   const seed = Math.floor(Math.random() * 1e9) + 1
   process.stdout.write(`seed ${seed}\n`)
-  const draw = drawing(seed)
-  const clock = (): number => Math.round((draw() - 0.5) * APART)
+  // Every hit is drawn from it, so that a run can be repeated.
+  const draw = new Draw(seed)
+  const clock = (): number => Math.round((draw.next() - 0.5) * APART)
   await writeFile(
     schedules,
     `schedules:
@@ -101,7 +97,7 @@ it('twenty beats whose holder is killed, stopped and heard late again and again 
       },
       30,
     )
-    const enough = (await slots('all')).length + 1 + Math.floor(draw() * 2)
+    const enough = (await slots('all')).length + 1 + Math.floor(draw.next() * 2)
     await until('it publishes', async () => (await slots('all')).length >= enough)
     const kind = KINDS[hit % KINDS.length]
     const { process: one, network } = beats.get(pid) as Hittable

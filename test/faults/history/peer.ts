@@ -16,8 +16,6 @@ export interface PeerLibrary {
 export interface Peer {
   readonly name: string
   readonly label: string
-  readonly promises: Promises
-  readonly mix: Subject['mix']
   /** Lists and sorted sets that a job is in until it is done. */
   readonly lists: readonly string[]
   readonly sortedSets: readonly string[]
@@ -25,17 +23,26 @@ export interface Peer {
   readonly dead: (redis: Redis) => Promise<readonly string[]>
 }
 
+/** Both take jobs for later and try again, keep what failed for good, and find the jobs of lost workers within seconds. */
+const PROMISES: Promises = {
+  later: true,
+  retries: true,
+  deadLetters: true,
+  chords: false,
+  beat: false,
+  leaseMs: 16_000,
+  earlyMs: 2,
+  attempts: true,
+}
+
 const WORKER = join(import.meta.dirname, 'peerworker.ts')
 
-export function peerSubject(
-  { name, label, promises, mix, lists, sortedSets, dead }: Peer,
-  library: PeerLibrary,
-): Subject {
+export function peerSubject({ name, label, lists, sortedSets, dead }: Peer, library: PeerLibrary): Subject {
   return {
     name,
     label,
-    promises,
-    mix,
+    promises: PROMISES,
+    mix: { later: 10, flaky: 4, doomed: 2 },
     busySlots: 12,
     engines: [
       {

@@ -2,6 +2,7 @@
 // answers. What is asked is not known here.
 import type { Redis } from 'ioredis'
 import { pause, type Clock } from '../../clock.ts'
+import { SEPARATOR } from '../../protocol/queue-key.ts'
 import type { ReplyQueue, Replies } from '../transport.ts'
 import type { Keys } from './keys.ts'
 import { runScript } from './scripts.ts'
@@ -28,7 +29,7 @@ export async function request(redis: Redis, keys: Keys, asked: Request, clock: C
   const { exchange, routingKey } = asked.replies
   const queue = `${routingKey}.${exchange}`
   const list = keys.list(queue, 0)
-  const member = `${routingKey}\u0006\u0016\u0006\u0016${queue}`
+  const member = [routingKey, '', queue].join(SEPARATOR)
   await redis.sadd(keys.binding(exchange), member)
   try {
     const channel = keys.fanout(asked.exchange, '')

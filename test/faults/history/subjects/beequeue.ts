@@ -89,17 +89,6 @@ export const subject = (): Promise<Subject> =>
       {
         name: 'beequeue',
         label: 'bee-queue',
-        promises: {
-          later: true,
-          retries: true,
-          deadLetters: true,
-          chords: false,
-          beat: false,
-          leaseMs: 16_000,
-          earlyMs: 2,
-          attempts: true,
-        },
-        mix: { later: 10, flaky: 4, doomed: 2 },
         lists: [`bq:${QUEUE}:waiting`, `bq:${QUEUE}:active`],
         sortedSets: [`bq:${QUEUE}:delayed`],
         dead: (redis) => redis.smembers(`bq:${QUEUE}:failed`),

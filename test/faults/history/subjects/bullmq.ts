@@ -73,17 +73,6 @@ export const subject = (): Promise<Subject> =>
       {
         name: 'bullmq',
         label: 'BullMQ',
-        promises: {
-          later: true,
-          retries: true,
-          deadLetters: true,
-          chords: false,
-          beat: false,
-          leaseMs: 16_000,
-          earlyMs: 2,
-          attempts: true,
-        },
-        mix: { later: 10, flaky: 4, doomed: 2 },
         lists: [`bull:${QUEUE}:wait`, `bull:${QUEUE}:active`],
         sortedSets: [`bull:${QUEUE}:delayed`, `bull:${QUEUE}:prioritized`],
         dead: (redis) => redis.zrange(`bull:${QUEUE}:failed`, '0', '-1'),

@@ -6,10 +6,9 @@ import { join } from 'node:path'
 import { TaskApp } from '@taskqueue/runtime'
 import { tied } from '../../../../deploy/local/command.ts'
 import { celeryBin } from '../../../conformance/support/celery.ts'
-import { run, TASKQUEUE } from '../../../fixtures/command.ts'
+import { environment, run, TASKQUEUE } from '../../../fixtures/command.ts'
 import { queueKeys } from '../../../../src/runtime/protocol/queue-key.ts'
 import { celeryEngine } from '../celeryengine.ts'
-import { FAILURES } from '../app.ts'
 import type { Engine, Job, Subject, Surroundings } from '../subject.ts'
 
 const QUEUE = 'history'
@@ -25,11 +24,9 @@ const PERIODS: Readonly<Record<string, number>> = { all: 1000, last: 1000, none:
 
 const url = (port: number): string => `redis://127.0.0.1:${port}/0`
 
-function environment({ brokerPort, ledger, env }: Surroundings): NodeJS.ProcessEnv {
-  const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TASKQUEUE_')))
-  const ours = {
+function settings({ brokerPort, ledger, env }: Surroundings): Readonly<Record<string, string>> {
+  return {
     TASKQUEUE_BROKER_URL: url(brokerPort),
-    TASKQUEUE_HEALTH_PORT: '0',
     TASKQUEUE_LOG_LEVEL: 'warn',
     TASKQUEUE_VISIBILITY_TIMEOUT: '20',
     TASKQUEUE_SHUTDOWN_GRACE_SECONDS: '5',
@@ -37,13 +34,13 @@ function environment({ brokerPort, ledger, env }: Surroundings): NodeJS.ProcessE
     // Every fault takes a worker from some message: none is to die of that here.
     TASKQUEUE_MAX_LOST_DELIVERIES: '1000',
     HISTORY_LEDGER: ledger,
+    ...env,
   }
-  return { ...clean, ...ours, ...env }
 }
 
 function taskqueue(args: readonly string[], surroundings: Surroundings): ReturnType<typeof spawn> {
   const [program, ...rest] = tied(process.execPath, [TASKQUEUE, ...args])
-  return spawn(program, rest, { env: environment(surroundings), stdio: ['ignore', 'pipe', 'pipe'] })
+  return spawn(program, rest, { env: environment(settings(surroundings)), stdio: ['ignore', 'pipe', 'pipe'] })
 }
 
 const node: Engine = {
@@ -123,5 +120,3 @@ export const mixed = async (): Promise<Subject> => {
   ])
   return { ...subject, promises: { ...subject.promises, deadLetters: false } }
 }
-
-export const failures = FAILURES
