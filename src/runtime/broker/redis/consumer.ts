@@ -20,7 +20,7 @@ import type { LeaseSlots } from './lease-slots.ts'
 import type { QueueSet } from './queue-set.ts'
 import { joinCall, takeCall } from './queue-calls.ts'
 import { addScript, isNoScript, loadScripts, runScript, TICK_SCRIPTS, type ScriptCall } from './scripts.ts'
-import { complaintAbout, settleCall, type PendingOutcome } from './settle-call.ts'
+import { complaintAbout, settleCall, settleOrder, type PendingOutcome } from './settle-call.ts'
 import { POLL_MS, Sweeps, type DeadLetterKeeping } from './sweeps.ts'
 import { formatTag } from './tag.ts'
 import { uuid4 } from '../../protocol/uuid.ts'
@@ -30,6 +30,11 @@ import type { Redis } from 'ioredis'
 export const LEASE_SECONDS = 10
 /** Traps that were tried: see take.lua. */
 const MAX_BATCH = 500
+/**
+ * Slots that a tick fills while another is on its way. Half of them, so that both sides have work; but replies of hundreds of messages
+ * fill the socket, and then each side waits for the other.
+ */
+const SHARE = 50
 const TROUBLE = { baseMs: 100, capMs: 3000 } as const
 
 /** What a consumer is built on. */
@@ -208,7 +213,8 @@ export class RedisConsumer {
   #kick(): void {
     if (this.#scheduled || this.#closed) return
     this.#scheduled = true
-    setImmediate(() => {
+    // Not a turn later: the reply to the other tick may lie in the socket, and the server would wait until all that is in it has run.
+    process.nextTick(() => {
       this.#scheduled = false
       this.#pump()
     })
@@ -222,15 +228,16 @@ export class RedisConsumer {
       return
     }
     const taking = this.#mayTake()
-    const half = Math.max(1, Math.ceil(this.#options.concurrency / 2))
+    const { concurrency } = this.#options
+    const share = Math.ceil(Math.min(concurrency / 2, Math.max(SHARE, concurrency / 8)))
     while (this.#ticks < 2) {
       const free = taking ? this.#credit - this.#requested : 0
       const wants = this.#idle ? 0 : free
       if (wants <= 0 && this.#pending.length === 0) return
-      if (this.#ticks > 0 && wants < half && this.#pending.length < half) return
+      if (this.#ticks > 0 && wants < share && this.#pending.length < share) return
       // A settle takes the next messages along, also when idle: it costs no round trip.
       const busy = this.#ticks > 0 || this.#held.size > 0
-      const want = Math.min(free, busy ? half : free, MAX_BATCH)
+      const want = Math.min(free, busy ? share : free, MAX_BATCH)
       this.#send(Math.max(0, want))
     }
   }
@@ -244,7 +251,7 @@ export class RedisConsumer {
   }
 
   #send(want: number): void {
-    const outcomes = this.#pending.slice(0, MAX_BATCH)
+    const outcomes = settleOrder(this.#pending.slice(0, MAX_BATCH))
     this.#pending = this.#pending.slice(MAX_BATCH)
     const firstNumber = this.#number
     this.#number += want
@@ -353,15 +360,18 @@ export class RedisConsumer {
   }
 
   #receive(tick: Tick, reply: readonly unknown[]): void {
-    const [time, unreadable, ...rest] = reply as [number, string, ...(string | number)[]]
+    const [time, unreadable, ...handfuls] = reply as [number, string, ...unknown[]]
     const { order } = tick
     this.#noteUnreadable(unreadable, order)
     const deliveries: Delivery[] = []
-    for (let i = 0; i + 2 < rest.length; i += 3) {
-      const queue = order[Number(rest[i]) - 1] ?? ''
-      const number = tick.firstNumber + deliveries.length
-      const token = this.#held.add(queue, number, String(rest[i + 1]))
-      deliveries.push({ token, queue, takenAt: time, message: readEnvelope(String(rest[i + 2])) })
+    for (let i = 0; i + 2 < handfuls.length; i += 3) {
+      const queue = order[Number(handfuls[i]) - 1] ?? ''
+      const step = String(handfuls[i + 1])
+      for (const raw of (handfuls[i + 2] as string[]).toReversed()) {
+        const number = tick.firstNumber + deliveries.length
+        const token = this.#held.add(queue, number, step)
+        deliveries.push({ token, queue, takenAt: time, message: readEnvelope(raw) })
+      }
     }
     this.#credit -= deliveries.length
     if (deliveries.length < tick.want) this.#goIdle(deliveries.length === 0)

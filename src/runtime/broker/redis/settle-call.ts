@@ -29,7 +29,32 @@ export interface DeadBounds {
 /** Makes the tag of a message that is parked. */
 export type ParkTag = (priority: number) => string
 
-/** The call that settles a batch; settle.lua replies one character an outcome, in this order. */
+/** In the order in which settle.lua takes them: those that are done and nothing else come first, those of one queue together. */
+export function settleOrder(batch: readonly PendingOutcome[]): PendingOutcome[] {
+  const done = new Map<string, PendingOutcome[]>()
+  const others: PendingOutcome[] = []
+  for (const pending of batch) {
+    if (!isPlain(pending.outcome)) others.push(pending)
+    else {
+      const list = done.get(pending.queue)
+      if (list) list.push(pending)
+      else done.set(pending.queue, [pending])
+    }
+  }
+  return [...[...done.values()].flat(), ...others]
+}
+
+/** Nothing happens but that its message is gone. */
+function isPlain(outcome: Outcome): boolean {
+  if (outcome.kind !== 'complete' || outcome.token === null) return false
+  const { publish, result, following, release } = outcome
+  return !result && !following && !release && (publish === undefined || publish.length === 0)
+}
+
+/**
+ * The call that settles a batch; settle.lua replies one character an outcome, in this order.
+ * @param batch in the order of settleOrder()
+ */
 export function settleCall(
   batch: readonly PendingOutcome[],
   keys: Keys,
@@ -37,14 +62,31 @@ export function settleCall(
   dead: DeadBounds,
 ): ScriptCall {
   const table = new KeyTable([keys.unacked, keys.unackedIndex])
-  const args: (string | number)[] = []
-  for (const { outcome, queue, once } of batch) {
+  const done = doneByQueue(batch)
+  const args: (string | number)[] = [done.length]
+  let plain = 0
+  for (const { queue, tags } of done) {
+    args.push(table.number(keys.leases(queue)), tags.length, ...tags)
+    plain += tags.length
+  }
+  for (const { outcome, queue, once } of batch.slice(plain)) {
     const actions = actionsOf(outcome, queue, keys, table, { parkTag, dead })
     if (once !== undefined) actions.unshift(['O', table.number(keys.once(once)), ONCE_SECONDS])
     args.push(outcome.token ?? '', table.number(keys.leases(queue)), JSON.stringify(queue), actions.length)
     for (const action of actions) args.push(...action)
   }
   return { name: 'settle', keys: table.keys, args }
+}
+
+function doneByQueue(batch: readonly PendingOutcome[]): { readonly queue: string; readonly tags: string[] }[] {
+  const groups: { readonly queue: string; readonly tags: string[] }[] = []
+  for (const { outcome, queue } of batch) {
+    if (!isPlain(outcome) || outcome.token === null) break
+    const last = groups.at(-1)
+    if (last?.queue === queue) last.tags.push(outcome.token)
+    else groups.push({ queue, tags: [outcome.token] })
+  }
+  return groups
 }
 
 /** What is to be said about the broker's answer to an outcome (see settle.lua); undefined when it was done. */

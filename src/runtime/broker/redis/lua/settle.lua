@@ -1,8 +1,9 @@
 #!lua flags=allow-oom
 -- Settles deliveries. Each outcome happens as a whole, and only while its tag is still in `unacked`: a stale worker's finds nothing.
 -- KEYS[1] unacked  KEYS[2] unacked_index  then whatever keys the outcomes name by number
--- ARGV for each outcome: tag ('' for a delivery that was acknowledged early), number of the leases' key, the queue's name as JSON,
---   how many actions, then the actions:
+-- ARGV[1] how many handfuls of tasks that are done, and nothing else; for each the number of the leases' key, how many, their tags.
+-- Then for each other outcome: tag ('' for a delivery that was acknowledged early), number of the leases' key, the queue's name as
+--   JSON, how many actions, then the actions:
 --   P list raw channel            publish
 --   K parked tag due record       park another message until due (milliseconds)
 --   R key ttl json                store a result; SUCCESS is never overwritten
@@ -16,12 +17,30 @@
 --   C claim parts extra size counted token ttl n   a chord is done; the next n actions are its body's, left out when the claim is lost
 -- Returns one character an outcome: 1 done, 0 the lease was lost or it was done before, r done but for its result, which was
 --   refused, e an action was refused and nothing was done, p one was refused after another was done: what is left of it is lost.
+
+local unacked, index = KEYS[1], KEYS[2]
+local replies, at = {}, 2
+
+-- One command for all: a call of its own for each costs more than what it does. Only when not all were there is each looked at.
+for _ = 1, tonumber(ARGV[1]) do
+  local leases, count = KEYS[tonumber(ARGV[at])], tonumber(ARGV[at + 1])
+  local first, last = at + 2, at + 1 + count
+  if redis.call('HDEL', unacked, unpack(ARGV, first, last)) == count then
+    replies[#replies + 1] = string.rep('1', count)
+    redis.call('ZREM', index, unpack(ARGV, first, last))
+  else
+    -- A tag is in both or in neither.
+    for i = first, last do replies[#replies + 1] = redis.call('ZREM', index, ARGV[i]) end
+  end
+  redis.call('ZREM', leases, unpack(ARGV, first, last))
+  at = last + 1
+end
+-- What follows is made anew at each call: none of it for a batch of tasks that are done.
+if at > #ARGV then return table.concat(replies) end
 --include record
 --include redeliver
 --include dead
 
-local unacked, index = KEYS[1], KEYS[2]
-local at = 1
 local function arg()
   local value = ARGV[at]
   at = at + 1
@@ -42,10 +61,14 @@ local function notify(channel, text) redis.pcall('PUBLISH', channel, text) end
 local function failed(reply) return type(reply) == 'table' and reply.err ~= nil end
 
 local function store_result(name, ttl, json)
-  local old = redis.pcall('GETRANGE', name, 0, 19)
-  if failed(old) then return false end
-  if string.match(old, '^{"status": ?"SUCCESS"') then return true end
-  if failed(redis.pcall('SETEX', name, ttl, json)) then return false end
+  local stored = redis.pcall('SET', name, json, 'EX', ttl, 'NX')
+  if failed(stored) then return false end
+  if not stored then
+    local old = redis.pcall('GETRANGE', name, 0, 19)
+    if failed(old) then return false end
+    if string.match(old, '^{"status": ?"SUCCESS"') then return true end
+    if failed(redis.pcall('SETEX', name, ttl, json)) then return false end
+  end
   notify(name, json)
   return true
 end
@@ -126,29 +149,29 @@ local function perform(steps, record, name)
   return outcome
 end
 
-local replies, removed, removed_leases = {}, {}, {}
+local removed, removed_leases = {}, {}
 while at <= #ARGV do
   local tag, leases, name, count = arg(), tonumber(arg()), arg(), tonumber(arg())
-  local steps, needs_record = {}, false
+  local steps, needs_record, only_results = {}, false, tag ~= ''
   for i = 1, count do
     local kind = arg()
     local action, a = actions[kind], {}
     needs_record = needs_record or kind == 'D' or kind == 'G' or kind == 'W'
+    only_results = only_results and kind == 'R'
     for j = 1, action[1] do a[j] = arg() end
     steps[i] = { kind, action, a }
   end
-  local outcome
-  if tag == '' then
-    outcome = '1'
-  elseif count == 0 then
-    outcome = redis.call('HDEL', unacked, tag) == 1 and '1' or '0'
-  else
-    outcome = redis.call('HEXISTS', unacked, tag) == 1 and '1' or '0'
+  local outcome = '1'
+  -- A result that is refused undoes nothing: its message need not be kept until that is known.
+  if only_results then
+    outcome = tostring(redis.call('HDEL', unacked, tag))
+  elseif tag ~= '' then
+    outcome = tostring(redis.call('HEXISTS', unacked, tag))
   end
   if outcome == '1' and count > 0 then
     local record = needs_record and tag ~= '' and redis.call('HGET', unacked, tag) or nil
     outcome = perform(steps, record, name)
-    if outcome ~= 'e' and tag ~= '' then redis.call('HDEL', unacked, tag) end
+    if outcome ~= 'e' and tag ~= '' and not only_results then redis.call('HDEL', unacked, tag) end
   end
   if tag ~= '' and outcome ~= 'e' then
     removed[#removed + 1] = tag

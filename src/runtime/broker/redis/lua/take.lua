@@ -4,16 +4,18 @@
 -- ARGV[1] how many at most (<= 500)  ARGV[2] the process part of the tags  ARGV[3] number of the first tag
 -- ARGV[4] seconds a lease lasts  ARGV[5] stop after so many bytes  then each queue's name as JSON
 -- Returns the broker's milliseconds, the numbers of queues that could not be read (from 1, separated by commas), then for each
--- message: number of its queue, its step, the message.
+-- handful of messages: number of their queue, their step, the messages as they lay in their list: the last one is the first tag's.
 --include record
 
 local unacked, index = KEYS[1], KEYS[2]
-local want, process, number = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
-local lease, limit, queues = tonumber(ARGV[4]), tonumber(ARGV[5]), #ARGV - 5
+local want, process, number = tonumber(ARGV[1]), ARGV[2] .. ':', tonumber(ARGV[3])
+local limit, queues = tonumber(ARGV[5]), #ARGV - 5
+local ENDINGS = { ':0', ':3', ':6', ':9' }
 local STEPS = { '0', '3', '6', '9' }
 local time = redis.call('TIME')
-local now = tonumber(time[1])
-local reply = { now * 1000 + math.floor(tonumber(time[2]) / 1000), '' }
+-- Scores are handed over as text: a number is printed anew for each message, which costs more than all else done with it.
+local now, ends = time[1], string.format('%.0f', time[1] + ARGV[4])
+local reply = { time[1] * 1000 + math.floor(time[2] / 1000), '' }
 local taken, bytes = 0, 0
 local broken, is_broken = {}, {}
 
@@ -30,22 +32,18 @@ local function take_chunk(queue, step, most)
   end
   local count = #raws
   if count == 0 then return 0 end
-  local records, scores, leases = {}, {}, {}
+  local records, scores, leases, at, ending = {}, {}, {}, 1, ENDINGS[step]
   for i = count, 1, -1 do
-    local raw = raws[i]
-    local tag = process .. ':' .. number .. ':' .. STEPS[step]
-    records[#records + 1] = tag
-    records[#records + 1] = to_record(raw, name)
-    scores[#scores + 1] = now
-    scores[#scores + 1] = tag
-    leases[#leases + 1] = now + lease
-    leases[#leases + 1] = tag
-    reply[#reply + 1] = queue
-    reply[#reply + 1] = STEPS[step]
-    reply[#reply + 1] = raw
+    local raw, tag = raws[i], process .. number .. ending
+    records[at], records[at + 1] = tag, to_record(raw, name)
+    scores[at], scores[at + 1] = now, tag
+    leases[at], leases[at + 1] = ends, tag
+    at = at + 2
     bytes = bytes + #raw
     number = number + 1
   end
+  local said = #reply
+  reply[said + 1], reply[said + 2], reply[said + 3] = queue, STEPS[step], raws
   redis.call('HSET', unacked, unpack(records))
   redis.call('ZADD', index, unpack(scores))
   redis.call('ZADD', KEYS[base + 5], unpack(leases))
