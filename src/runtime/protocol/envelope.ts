@@ -70,10 +70,12 @@ function bodyBytes(envelope: JsonObject, properties: JsonObject, limits: Envelop
   const encoding = properties['body_encoding']
   let bytes: Buffer
   if (encoding === 'base64') {
-    if (body.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(body)) {
+    bytes = Buffer.from(body, 'base64')
+    // Whatever is no base64 is left out by the decoder, and then bytes are missing.
+    const padding = body.endsWith('==') ? 2 : body.endsWith('=') ? 1 : 0
+    if (body.length % 4 !== 0 || bytes.length !== (body.length / 4) * 3 - padding) {
       throw new MessageError('NotBase64', 'the body is said to be base64 and is not')
     }
-    bytes = Buffer.from(body, 'base64')
   } else if (encoding === undefined || encoding === null) {
     bytes = Buffer.from(body, 'utf8')
   } else {

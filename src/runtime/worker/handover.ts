@@ -15,6 +15,7 @@ export interface HandoverDeps {
   readonly resultsInOutcome: boolean
 }
 
+const always = (): boolean => true
 const NOTHING: Following = { publish: [], results: [], counts: [], chords: [] }
 
 export class Handover {
@@ -31,24 +32,34 @@ export class Handover {
   }
 
   /**
-   * Settles a delivery and frees its slot, whatever comes. Never rejects.
+   * Settles a delivery and frees its slot, whatever comes: at once where it can, and then there is nothing to wait for. Never rejects.
    * @param coming the outcome, or a promise of it that does not reject
    * @param whose its log, which is made only when it is asked for
    * @param counts whether the outcome still counts when it is there: the lease may be lost meanwhile
    */
-  async give(
+  give(
     coming: Outcome | Promise<Outcome>,
     queue: string,
     whose: { readonly log: Logger },
-    counts: () => boolean = () => true,
-  ): Promise<void> {
+    counts: () => boolean = always,
+  ): Promise<void> | undefined {
     const { settle, release, resultsInOutcome } = this.#deps
     const ready = !(coming instanceof Promise)
     if (ready && (resultsInOutcome || (coming.result === undefined && coming.following === undefined))) {
       settle(coming, queue)
       release()
-      return
+      return undefined
     }
+    return this.#giveLater(coming, queue, whose, counts)
+  }
+
+  async #giveLater(
+    coming: Outcome | Promise<Outcome>,
+    queue: string,
+    whose: { readonly log: Logger },
+    counts: () => boolean,
+  ): Promise<void> {
+    const { settle, release, resultsInOutcome } = this.#deps
     this.#pending += 1
     const outcome = await coming
     const rest = resultsInOutcome ? outcome : await this.#storeElsewhere(outcome, whose)

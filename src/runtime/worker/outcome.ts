@@ -50,6 +50,12 @@ export function releaseOf({ id, headers }: TaskMessage): Pick<Outcome, 'release'
   return typeof name === 'string' ? { release: { name, id } } : {}
 }
 
+/** The outcome of a task that has ended for good: it holds no name any more. */
+export function withRelease(outcome: Outcome, { id, headers }: TaskMessage): Outcome {
+  const name = headers[UNIQUE_HEADER]
+  return typeof name === 'string' ? { ...outcome, release: { name, id } } : outcome
+}
+
 /** The result of a task that was called off, or whose time was over; none where nobody wants it. */
 export function revokedWrite(message: TaskMessage, why: string, context: OutcomeContext): ResultWrite | undefined {
   if (message.ignoreResult) return undefined

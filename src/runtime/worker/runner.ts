@@ -12,7 +12,7 @@ import { Endings, stores, type Ended, type EndingDeps } from './endings.ts'
 import { Execution, TaskAborted } from './execution.ts'
 import { FollowUp, type FollowUpDeps } from './followup.ts'
 import { Handover, type HandoverDeps } from './handover.ts'
-import { releaseOf, resultWrite, revokedWrite, type OutcomeContext } from './outcome.ts'
+import { releaseOf, resultWrite, revokedWrite, withRelease, type OutcomeContext } from './outcome.ts'
 import type { TaskPool } from './pool.ts'
 import { RateLimits } from './rate-limits.ts'
 import { Revocations } from './revocations.ts'
@@ -260,14 +260,18 @@ export class TaskRunner {
     this.#running.delete(delivery.token)
     metrics.duration.observe({ task: task.name }, (clock.monotonic() - execution.startedAt) / 1000)
     this.#count(task.name)
-    if (ended && !execution.abandoned) await this.#hand(ended, execution)
-    else this.#deps.release()
+    if (!ended || execution.abandoned) {
+      this.#deps.release()
+      return
+    }
+    const handing = this.#hand(ended, execution, () => !execution.abandoned)
+    if (handing) await handing
   }
 
-  async #hand({ outcome, end }: Ended, execution: Execution, counts = () => !execution.abandoned): Promise<void> {
+  #hand({ outcome, end }: Ended, execution: Execution, counts: () => boolean): Promise<void> | undefined {
     const { message, queue } = execution
-    const whole = end ? this.#followUp.attach({ ...outcome, ...releaseOf(message) }, message, queue, end) : outcome
-    await this.#handover.give(whole, queue, execution, counts)
+    const whole = end ? this.#followUp.attach(withRelease(outcome, message), message, queue, end) : outcome
+    return this.#handover.give(whole, queue, execution, counts)
   }
 
   /** The failure counts as an attempt; whatever the handler does from now on counts no more. */

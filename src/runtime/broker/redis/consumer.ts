@@ -88,7 +88,10 @@ export class RedisConsumer {
   #trouble: string | undefined
   #unreadable = ''
   #emptyWakes = 0
+  /** A wake-up came while a take was on its way. */
   #woken = false
+  /** The take on its way goes back to a wake-up of an idle consumer. */
+  #byWake = false
   #poll: Timer | undefined
   #lastRoundTrip: number | undefined
   #flushed: (() => void)[] = []
@@ -190,10 +193,10 @@ export class RedisConsumer {
     // After a wake-up that brought nothing, others were quicker: spread out.
     const delay = this.#emptyWakes === 0 ? 0 : this.#deps.random() * Math.min(20, 2 ** this.#emptyWakes)
     if (delay < 1) {
-      this.#takeAgain()
+      this.#takeAgain(true)
       return
     }
-    this.#deps.clock.after(delay, () => this.#takeAgain())
+    this.#deps.clock.after(delay, () => this.#takeAgain(true))
   }
 
   close(): Promise<void> {
@@ -204,8 +207,9 @@ export class RedisConsumer {
     return Promise.resolve()
   }
 
-  #takeAgain(): void {
+  #takeAgain(byWake = false): void {
     this.#idle = false
+    this.#byWake = byWake
     this.#kick()
   }
 
@@ -396,12 +400,14 @@ export class RedisConsumer {
   }
 
   #goIdle(empty: boolean): void {
+    // One message may wake twice, as what is pushed and as what our producers say: that the second brings nothing tells of no others.
+    if (empty && this.#byWake) this.#emptyWakes = Math.min(5, this.#emptyWakes + 1)
+    this.#byWake = false
     if (this.#woken) {
       this.#woken = false
       return
     }
     this.#idle = true
-    if (empty) this.#emptyWakes = Math.min(5, this.#emptyWakes + 1)
     this.#poll?.cancel()
     if (!this.#taking || this.#closed) return
     this.#poll = this.#deps.clock.after(this.#sweeps.pause(), () => this.#takeAgain())
