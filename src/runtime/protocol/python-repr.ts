@@ -48,7 +48,12 @@ function bounded<T>(items: readonly T[], budget: { left: number }, one: (item: T
   return out
 }
 
+/** Text in which there is nothing to escape: all but the rarest. */
+// eslint-disable-next-line no-control-regex -- control characters are what it looks for
+const ESCAPED = /[\u0000-\u001f'\\]/
+
 function writeString(text: string): string {
+  if (!ESCAPED.test(text)) return `'${text}'`
   const quote = text.includes("'") && !text.includes('"') ? '"' : "'"
   let out = quote
   for (const char of text) {

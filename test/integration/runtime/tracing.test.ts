@@ -234,8 +234,9 @@ describe('with OpenTelemetry', () => {
     const [alone] = await seen('taskqueue dead')
     expect(alone).toMatchObject({ status: 'ERROR', parentId: null })
     // It was taken when the one before it had ended, and is no part of its trace.
-    const line = worker.lines().find(({ task, event }) => task === 'r.unheard-of' && event === 'task-failed')
-    expect(line).toBeDefined()
+    const line = await until('its line is written', () =>
+      worker.lines().find(({ task, event }) => task === 'r.unheard-of' && event === 'task-failed'),
+    )
     expect(line).not.toHaveProperty('traceId')
   })
 

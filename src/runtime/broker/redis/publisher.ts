@@ -1,4 +1,4 @@
-// Puts messages on queues. What is published in one turn of the event loop goes out together: one LPUSH a list.
+// Puts messages on queues. What is published together goes out together: one LPUSH a list.
 import { BrokerError, type BrokerErrorCode } from '../../errors.ts'
 import { priorityStep } from '../../protocol/queue-key.ts'
 import type { Publication, UniqueHold } from '../transport.ts'
@@ -35,6 +35,8 @@ export class RedisPublisher {
   readonly #keys: Keys
   #waiting: Waiting[] = []
   #scheduled = false
+  /** Batches that the broker has not answered yet. */
+  #onTheirWay = 0
   #waitingMessages = 0
   #waitingLength = 0
 
@@ -85,10 +87,13 @@ export class RedisPublisher {
   #kick(): void {
     if (this.#scheduled) return
     this.#scheduled = true
-    setImmediate(() => {
+    const go = (): void => {
       this.#scheduled = false
       for (const batch of batches(this.#waiting.splice(0))) void this.#send(batch)
-    })
+    }
+    // One alone goes at once; while others are on their way, what comes in one turn of the event loop shares a write.
+    if (this.#onTheirWay === 0) process.nextTick(go)
+    else setImmediate(go)
   }
 
   /**
@@ -96,10 +101,13 @@ export class RedisPublisher {
    * message may be there twice, with one id. At least once holds for publishing too.
    */
   async #send(batch: readonly Waiting[]): Promise<void> {
+    this.#onTheirWay += 1
     try {
       await this.#patiently(Math.min(...batch.map((waiting) => waiting.deadline)), () => this.#push(batch))
     } catch (error) {
       for (const waiting of batch) this.#settle(waiting, error as BrokerError)
+    } finally {
+      this.#onTheirWay -= 1
     }
   }
 
