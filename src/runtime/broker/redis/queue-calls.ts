@@ -7,7 +7,7 @@ import type { DeadBounds } from './settle-call.ts'
 /** Bytes after which a take stops: more in one reply holds Redis and this process up. */
 const MAX_TAKE_BYTES = 4 * 1024 * 1024
 /** Messages of a queue that one call recovers or promotes: a bound on the time the server spends on it. */
-const SWEEP_BATCH = 200
+export const SWEEP_BATCH = 200
 
 /** The keys that take, recover, promote and join begin with: for each queue its four lists and one more. */
 function queueKeys(keys: Keys, queues: readonly string[], last: (queue: string) => string): string[] {

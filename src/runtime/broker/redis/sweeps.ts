@@ -2,7 +2,7 @@
 // Keeps dead letters within their bounds, too. It only says which scripts are due; they go out with the next tick.
 import type { Clock } from '../../clock.ts'
 import type { Keys } from './keys.ts'
-import { promoteCall, recoverCall, trimDeadCall } from './queue-calls.ts'
+import { promoteCall, recoverCall, SWEEP_BATCH, trimDeadCall } from './queue-calls.ts'
 import type { ScriptCall } from './scripts.ts'
 import type { DeadBounds } from './settle-call.ts'
 
@@ -77,6 +77,8 @@ export class Sweeps {
     if (!Array.isArray(reply)) return
     const dueIn = Number(reply[1])
     this.#nextDue = dueIn < 0 ? undefined : this.#clock.monotonic() + dueIn
+    // There are more than one call moves: the next tick takes another.
+    if (Number(reply[0]) >= SWEEP_BATCH) this.#promotedAt = 0
   }
 
   /** Milliseconds until an idle consumer looks again; a promotion that is due by then goes with it. */
