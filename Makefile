@@ -53,6 +53,10 @@ faults: build ## Run the fault tests, and every library under the same faults: w
 	@$(WITH_NODE) node test/run.ts faults
 	@$(WITH_NODE) exec node test/faults/history/main.ts $(if $(QUICK),--quick)
 
+.PHONY: faults-cluster
+faults-cluster: build ## 100 cycles of scale-down, pod kill, rolling update, eviction and a killed operator, under load on the real cluster
+	@$(WITH_NODE) TASKQUEUE_CYCLES=$(or $(CYCLES),100) exec node_modules/.bin/vitest run --project e2e test/e2e/cycles.test.ts
+
 .PHONY: bench bench-quick
 bench: build ## Measure everything beside its peers: writes docs/benchmarks.md, half an hour
 	@$(WITH_NODE) exec node bench/main.ts

@@ -31,6 +31,11 @@ export class Kubectl {
     return run('kubectl', ['apply', '-f', '-'], { env: this.env, input: manifest, timeoutSeconds: 60 })
   }
 
+  /** Creates an object at a path of the API that no resource of kubectl's names, such as an eviction. */
+  async post(path: string, object: string): Promise<string> {
+    return run('kubectl', ['create', '--raw', path, '-f', '-'], { env: this.env, input: object, timeoutSeconds: 60 })
+  }
+
   async json<T>(...args: string[]): Promise<T> {
     return JSON.parse(await this.run(...args, '--output=json')) as T
   }

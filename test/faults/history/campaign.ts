@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { check, type Verdict } from './checker.ts'
 import { Draw } from './draw.ts'
 import { Ground } from './ground.ts'
-import { append, FAULT_KINDS, now, read, type FaultKind, type History, type JobKind } from './history.ts'
+import { append, FAULT_KINDS, now, PROMOTION, read, type FaultKind, type History, type JobKind } from './history.ts'
 import { drawn, strike } from './nemesis.ts'
 import type { Job, Producer, Subject } from './subject.ts'
 
@@ -38,7 +38,8 @@ const PAUSE_MS = [500, 2500] as const
 export async function runCampaign(subject: Subject, options: CampaignOptions): Promise<Campaign> {
   const { seed, workers = 4, say = () => undefined } = options
   const began = performance.now()
-  const ground = await Ground.open(subject)
+  const replicated = options.kinds?.includes(PROMOTION) ?? false
+  const ground = await Ground.open(subject, { replicated })
   try {
     const epoch = Math.floor(Date.now() / 2000) * 2000
     await subject.prepare?.(ground.redis.client, ground.folder, epoch)
@@ -138,6 +139,8 @@ async function sendAll(
   const jobs = jobsOf(ground.subject, draw, count, mostMillis(count, faults, ground.subject.busySlots))
   const under = new Set<Promise<void>>()
   const BATCH = 25
+  // Sent all the time, not between the faults: what is answered while one lasts is what it may lose.
+  const pauseMs = Math.max(20, (0.8 * BATCH * faults * FAULT_SECONDS * 1000) / count)
   try {
     for (let i = 0; i < jobs.length; i += BATCH) {
       for (const job of jobs.slice(i, i + BATCH)) {
@@ -146,7 +149,7 @@ async function sendAll(
       }
       progress.sent = Math.min(jobs.length, i + BATCH)
       progress.tell()
-      await delay(20)
+      await delay(pauseMs)
       while (under.size > 500) await Promise.race(under)
       // As many jobs as faults: each fault is to meet some.
       while (progress.ahead()) await delay(50)
@@ -186,7 +189,8 @@ async function publish(ground: Ground, producer: Producer, job: Job, progress: P
     const from = now()
     try {
       await producer.send(job)
-      for (const event of told(job, from)) append(ground.ledger, { ...event, fate: 'acknowledged' })
+      const answeredAt = now()
+      for (const event of told(job, from)) append(ground.ledger, { ...event, fate: 'acknowledged', answeredAt })
       return
     } catch {
       for (const event of told(job, from)) append(ground.ledger, { ...event, fate: 'unknown' })

@@ -1,6 +1,15 @@
 // The judge of a history: what of the promises was broken, and whether each repetition has a cause in it. Pure.
 
-import type { Event, Fault, History, JobKind, Published, Run, Slot } from './history.ts'
+import {
+  PROMOTION,
+  type Event,
+  type Fault,
+  type History,
+  type JobKind,
+  type Published,
+  type Run,
+  type Slot,
+} from './history.ts'
 
 export const RULES = [
   'lost',
@@ -36,8 +45,14 @@ export interface Verdict {
     readonly faults: number
     readonly slots: number
     readonly dead: number
+    /** Jobs that were acknowledged by a broker which was gone before its replica had them, and what the replica had not got. */
+    readonly lostByBroker: number
+    readonly lostBytes: number
   }
 }
+
+/** Bytes that the shortest message of any subject takes in the broker's stream: so many jobs at most can be lost with it. */
+const LEAST_BYTES = 100
 
 /** A history that can be asked. */
 class Seen {
@@ -102,6 +117,7 @@ export function check(history: History): Verdict {
   const seen = new Seen(history)
   const { promises, end } = history
   const duplicates = judgeDuplicates(seen)
+  const losses = lost(seen)
   const none: readonly (readonly [boolean, readonly Rule[]])[] = [
     [promises.later, ['early']],
     [promises.beat, ['doubled slot', 'unaccounted slot']],
@@ -111,7 +127,7 @@ export function check(history: History): Verdict {
   ]
   const notApplicable = none.flatMap(([promised, rules]) => (promised ? [] : rules))
   const violations = [
-    ...lost(seen),
+    ...losses.violations,
     ...duplicates.violations,
     ...early(seen),
     ...slots(seen),
@@ -131,27 +147,43 @@ export function check(history: History): Verdict {
       faults: seen.faults.length,
       slots: seen.slots.length,
       dead: end.dead.length,
+      lostByBroker: losses.byBroker,
+      lostBytes: losses.bytes,
     },
   }
 }
 
-/** Every job that the broker acknowledged has ended well, or is kept as a dead letter. */
-function lost(seen: Seen): Violation[] {
+/** Every job that the broker acknowledged has ended well, or is kept as a dead letter, or the broker itself has lost it. */
+function lost(seen: Seen): { violations: Violation[]; byBroker: number; bytes: number } {
   const { history, published } = seen
   // What still waits is not lost; that it waits is a violation of its own.
   let waiting = history.end.left
   const dead = new Set(history.end.dead)
-  const bad: Violation[] = []
-  for (const { id, kind } of published.values()) {
+  const promotions = seen.faults.filter(({ kind }) => kind === PROMOTION)
+  const bytes = sum(promotions.map(({ lostBytes = 0 }) => lostBytes))
+  const violations: Violation[] = []
+  let byBroker = 0
+  for (const job of published.values()) {
+    const { id, kind } = job
     if (kind === 'doomed' && !history.promises.retries) continue
-    if (kind !== 'doomed' && seen.ended(id).length === 0 && !dead.has(id) && waiting-- <= 0)
-      bad.push({
+    if (seen.ended(id).length > 0 || dead.has(id)) continue
+    const excused = promotions.some((promotion) => notReplicated(job, promotion))
+    if (kind !== 'doomed' && !excused && waiting-- > 0) continue
+    if (excused && (byBroker + 1) * LEAST_BYTES <= bytes) byBroker++
+    // That a doomed one has no dead letter is a rule of its own.
+    else if (kind !== 'doomed')
+      violations.push({
         rule: 'lost',
         id,
         text: `the broker acknowledged this ${kind} job, and it never ended; ${seen.lastHands(id)}`,
       })
   }
-  return bad
+  return { violations, byBroker, bytes }
+}
+
+/** Whether the answer came when the replica was no longer told of what the broker wrote. */
+function notReplicated({ at, answeredAt = at }: Published, { from, to }: Fault): boolean {
+  return answeredAt >= from && at <= to
 }
 
 /** Of an attempt that began twice, each time but the first has a cause before it. */
@@ -274,10 +306,12 @@ function limitOf(kind: JobKind, { failures, maxAttempts }: History): number {
   return kind === 'doomed' ? maxAttempts : 1
 }
 
-function deadLetters({ history, published }: Seen): Violation[] {
+function deadLetters({ history, published, faults }: Seen): Violation[] {
   const dead = new Set(history.end.dead)
+  const promotions = faults.filter(({ kind }) => kind === PROMOTION)
   return [...published.values()]
     .filter(({ kind, id }) => kind === 'doomed' && !dead.has(id))
+    .filter((job) => !promotions.some((promotion) => notReplicated(job, promotion)))
     .map(({ id }) => ({ rule: 'no dead letter', id, text: 'it can not succeed, and is not among the dead letters' }))
 }
 

@@ -10,6 +10,7 @@ import { startRedis, type RedisServer } from '../../fixtures/redis-server.ts'
 import { startTroubledNetwork, type TroubledNetwork } from '../../fixtures/troubled-network.ts'
 import { until } from '../../fixtures/until.ts'
 import { append, now, type Fault } from './history.ts'
+import { Replica } from './replica.ts'
 import type { Engine, Subject, Surroundings } from './subject.ts'
 
 /** A process, and what can be done to it. */
@@ -28,22 +29,27 @@ export class Ground {
   readonly subject: Subject
   readonly workers: Site[] = []
   beat: Site | undefined
+  /** Where the campaign promotes it. */
+  readonly replica: Replica | undefined
   /** The last words of processes, for a failure that nobody can explain. */
   readonly said: string[] = []
   #sites = 0
   #engines = 0
 
-  private constructor(redis: RedisServer, folder: string, subject: Subject) {
+  private constructor(redis: RedisServer, folder: string, subject: Subject, replica: Replica | undefined) {
     this.redis = redis
+    this.replica = replica
     this.folder = folder
     this.ledger = join(folder, 'ledger')
     this.subject = subject
   }
 
-  static async open(subject: Subject): Promise<Ground> {
+  static async open(subject: Subject, { replicated = false } = {}): Promise<Ground> {
     // What it has acknowledged is on the disk: what is lost after a kill of it was lost by somebody else.
-    const redis = await startRedis('--appendfsync', 'always', '--maxmemory-policy', 'noeviction')
-    return new Ground(redis, mkdtempSync(join(tmpdir(), 'taskqueue-history-')), subject)
+    const settings = ['--appendfsync', 'always', '--maxmemory-policy', 'noeviction']
+    const redis = await startRedis(...settings)
+    const replica = replicated ? await Replica.of(redis, settings) : undefined
+    return new Ground(redis, mkdtempSync(join(tmpdir(), 'taskqueue-history-')), subject, replica)
   }
 
   async addWorker(engine = this.#nextEngine()): Promise<Site> {
@@ -79,6 +85,7 @@ export class Ground {
     }
     await Promise.all(sites.map((site) => this.gone(site)))
     await Promise.all(sites.map(({ network }) => network.close()))
+    await this.replica?.close()
     await this.redis.close()
     rmSync(this.folder, { recursive: true, force: true })
   }

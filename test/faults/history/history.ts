@@ -18,6 +18,8 @@ export interface Published extends At {
   readonly id: string
   readonly kind: JobKind
   readonly fate: 'acknowledged' | 'unknown'
+  /** When the broker's answer was there. */
+  readonly answeredAt?: number
   /** When a `later` job may begin, by the broker's clock. */
   readonly due?: number
   /** Of parts and bodies. */
@@ -49,7 +51,9 @@ export const FAULT_KINDS = [
   'full broker',
   'clock step',
 ] as const
-export type FaultKind = (typeof FAULT_KINDS)[number]
+/** What is done only where a replica stands beside the broker: it loses by nature, and what it loses is counted by itself. */
+export const PROMOTION = 'promote replica'
+export type FaultKind = (typeof FAULT_KINDS)[number] | typeof PROMOTION
 
 export interface Fault {
   readonly what: 'fault'
@@ -58,6 +62,8 @@ export interface Fault {
   readonly to: number
   /** The processes that it met; none for all of them. */
   readonly pids?: readonly number[]
+  /** Of a promotion: bytes of its stream that the primary had written, and the replica had not got. */
+  readonly lostBytes?: number
 }
 
 /** A message of beat: which slot of which schedule, by the task that ran for it. */

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { reliabilityPage, type Row } from './page.ts'
 import { runCampaign } from './campaign.ts'
+import { promotionCampaign } from './promotions.ts'
 import type { Subject } from './subject.ts'
 import { alone, mixed } from './subjects/ours.ts'
 import { subject as beequeue } from './subjects/beequeue.ts'
@@ -29,6 +30,9 @@ const known: Readonly<Record<string, Entry>> = {
   bullmq: { make: bullmq, jobs: 20_000, faults: 100 },
   beequeue: { make: beequeue, jobs: 20_000, faults: 100 },
 }
+/** Of the campaigns with a replica, in which two faults of three promote it. */
+const PROMOTIONS = { jobs: 4000, faults: 18 }
+const PROMOTIONS_CELERY = { jobs: 900, faults: 18 }
 const QUICK = { jobs: 5000, faults: 20 }
 /** Celery's workers here have one slot each. */
 const QUICK_CELERY = { jobs: 1000, faults: 20 }
@@ -69,7 +73,21 @@ async function one(name: string): Promise<Row> {
   return { name, label: subject.label, seed, jobs, faults, seconds, verdict }
 }
 
+async function promoted(name: string): Promise<Row> {
+  const entry = known[name]
+  if (!entry) throw new Error(`there is no subject ${name}`)
+  const seed = Number(values.seed ?? randomInt(1, 1_000_000_000))
+  const size = name === 'celery' || name === 'mixed' ? PROMOTIONS_CELERY : PROMOTIONS
+  const subject = await entry.make()
+  say(`==> ${subject.label}, with a replica that is promoted: ${size.jobs} jobs, ${size.faults} faults, seed ${seed}`)
+  const { verdict, seconds } = await promotionCampaign(subject, { seed, ...size, say, drainSeconds: 180 })
+  say(`    ${JSON.stringify(verdict.counts)} in ${seconds.toFixed(0)} s; violations: ${verdict.violations.length}`)
+  for (const { rule, id, text } of verdict.violations.slice(0, 20)) say(`    ${rule}: ${id}: ${text}`)
+  return { name, label: subject.label, seed, ...size, seconds, verdict }
+}
+
 const rows: Row[] = []
+const promotions: Row[] = []
 const unfinished: string[] = []
 for (const name of values.subjects.split(','))
   try {
@@ -81,14 +99,22 @@ for (const name of values.subjects.split(','))
       `    ${name} could not be run to its end: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
     )
   }
+if (!values.quick)
+  for (const name of values.subjects.split(','))
+    try {
+      promotions.push(await promoted(name))
+    } catch (error) {
+      unfinished.push(`${name} with a replica`)
+      say(`    ${name} could not be run to its end: ${error instanceof Error ? error.message : String(error)}`)
+    }
 if (!values['no-write']) {
   const machine = `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}`
   const date = new Date().toISOString().slice(0, 10)
-  const files = await reliabilityPage({ rows, unfinished, machine, node: process.version, date })
+  const files = await reliabilityPage({ rows, promotions, unfinished, machine, node: process.version, date })
   for (const [path, text] of files) {
     writeFileSync(join(root, path), text)
     say(`written: ${path}`)
   }
 }
-const broken = rows.filter(({ name, verdict }) => name === 'ours' && verdict.violations.length > 0)
+const broken = [...rows, ...promotions].filter(({ name, verdict }) => name === 'ours' && verdict.violations.length > 0)
 process.exit(broken.length > 0 || unfinished.includes('ours') ? 1 : 0)

@@ -3,7 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Draw } from './draw.ts'
 import type { Ground, Site } from './ground.ts'
-import { now, type FaultKind } from './history.ts'
+import { now, PROMOTION, type FaultKind } from './history.ts'
 
 type Blow = (ground: Ground, draw: Draw) => Promise<void>
 
@@ -106,6 +106,10 @@ const blows: Readonly<Record<FaultKind, Blow>> = {
       await delay(draw.between(500, 3000))
       await ground.redis.client.config('SET', 'maxmemory', '0')
     }),
+  [PROMOTION]: async (ground, draw) => {
+    const promotion = await ground.replica?.promote(draw.between(50, 1500))
+    if (promotion) ground.note({ kind: PROMOTION, ...promotion })
+  },
   'clock step': async (ground, draw) => {
     const may = ({ engine }: Site): boolean => engine?.clockMayBeSet === true
     if (!ground.workers.some(may)) return

@@ -132,6 +132,20 @@ describe('what is planted is found:', () => {
       ['no dead letter'],
       [published('a', { kind: 'doomed' }), run('begin', 'a', 1), run('threw', 'a', 2)],
     ],
+    [
+      'a loss that was answered before the replica was cut off',
+      ['lost'],
+      [published('a', { answeredAt: 40 }), { ...fault('promote replica', 50, 90), lostBytes: 5000 }],
+    ],
+    [
+      'more losses than the bytes that the replica had not got',
+      ['lost'],
+      [
+        published('a', { answeredAt: 60 }),
+        published('b', { answeredAt: 60 }),
+        { ...fault('promote replica', 50, 90), lostBytes: 150 },
+      ],
+    ],
     ['a backlog that stays', ['not drained'], [published('a'), ...whole('a', 1)], { left: 3 }],
   ])('%s', (_, rules, events, end) => {
     expect(broken(events, end)).toEqual(rules)
@@ -153,6 +167,14 @@ describe('what has a cause is not blamed:', () => {
     ['a publish that was repeated', twice(published('a', { fate: 'unknown' }))],
     ['a job of unknown fate that never ran', [published('a', { fate: 'unknown' })]],
     ['a job that is kept as a dead letter', [published('a')], { dead: ['a'] }],
+    [
+      'a job that the broker took with it',
+      [published('a', { answeredAt: 60 }), { ...fault('promote replica', 50, 90), lostBytes: 5000 }],
+    ],
+    [
+      'a doomed job that the broker took with it',
+      [published('a', { kind: 'doomed', answeredAt: 60 }), { ...fault('promote replica', 50, 90), lostBytes: 5000 }],
+    ],
     [
       'attempts within the limit',
       [
