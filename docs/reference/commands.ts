@@ -31,7 +31,9 @@ function sections(command: Command, parents: string): string[] {
   const path = parents === '' ? command.name() : `${parents} ${command.name()}`
   const { commands } = command
   if (commands.length === 0)
-    return [`### ${path}\n\n${plain(command.description())}.\n\n${code(usageOf(command, parents))}\n\n${flagTable(flagsOf(command))}`]
+    return [
+      `### ${path}\n\n${plain(command.description())}.\n\n${code(usageOf(command, parents))}\n\n${flagTable(flagsOf(command))}`,
+    ]
   const alike = new Set(commands.map((each) => JSON.stringify(flagsOf(each)))).size === 1
   if (!alike) return commands.flatMap((each) => sections(each, path))
   const [first] = commands
@@ -47,7 +49,9 @@ function pluginSection(plugin: Command): string {
   const commands = plugin.commands.map((each) => [
     code(usageOf(each, plugin.name())),
     flagsOf(each)
-      .map(([flag = '', fallback = '', meaning = '']) => `${flag}: ${meaning}${fallback === '' ? '' : ` (${fallback})`}`)
+      .map(
+        ([flag = '', fallback = '', meaning = '']) => `${flag}: ${meaning}${fallback === '' ? '' : ` (${fallback})`}`,
+      )
       .join('; '),
     plain(each.description()),
   ])

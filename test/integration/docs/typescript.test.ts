@@ -18,7 +18,13 @@ describe('TypeScript and JavaScript of the pages', () => {
 })
 
 describe('the test itself', () => {
-  const planted = (language: string, text: string, note = ''): Block => ({ page: 'a.md', line: 4, language, text, note })
+  const planted = (language: string, text: string, note = ''): Block => ({
+    page: 'a.md',
+    line: 4,
+    language,
+    text,
+    note,
+  })
 
   it('finds planted errors, at their lines', () => {
     const found = diagnose([

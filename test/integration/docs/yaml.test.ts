@@ -58,7 +58,16 @@ function whole(spec: Fields): string {
 }
 
 async function rendered(values: string): Promise<string> {
-  const args = ['template', 'taskqueue-operator', CHART, '--namespace', 'taskqueue-system', '--skip-tests', '--values', '-']
+  const args = [
+    'template',
+    'taskqueue-operator',
+    CHART,
+    '--namespace',
+    'taskqueue-system',
+    '--skip-tests',
+    '--values',
+    '-',
+  ]
   const { status, stdout, stderr } = await attempt(helm, args, { input: values })
   if (status !== 0) throw new Error(stderr)
   return stdout
@@ -96,12 +105,26 @@ describe('YAML and JSON of the pages', () => {
 })
 
 describe('the test itself', () => {
-  const planted = (language: string, text: string, note = ''): Block => ({ page: 'a.md', line: 1, language, text, note })
+  const planted = (language: string, text: string, note = ''): Block => ({
+    page: 'a.md',
+    line: 1,
+    language,
+    text,
+    note,
+  })
   const object = parse(whole({})) as Fields
 
   it.each<[string, Block, RegExp]>([
-    ['an object with a field that there is none of', planted('yaml', stringify({ ...object, spec: { ...(object['spec'] as Fields), wrokers: [] } })), /wrokers/],
-    ['a part with a field that there is none of', planted('yaml', 'spec:\n  patrol: { stalledSecond: 120 }\n'), /stalledSecond/],
+    [
+      'an object with a field that there is none of',
+      planted('yaml', stringify({ ...object, spec: { ...(object['spec'] as Fields), wrokers: [] } })),
+      /wrokers/,
+    ],
+    [
+      'a part with a field that there is none of',
+      planted('yaml', 'spec:\n  patrol: { stalledSecond: 120 }\n'),
+      /stalledSecond/,
+    ],
     ['a part that a rule refuses', planted('yaml', 'spec:\n  workers: [{ name: beat }]\n'), /can not be named "beat"/],
     ['a schedule without a trigger', planted('yaml', 'schedules: [{ name: a, task: b }]\n'), /ScheduleInvalid|cron/],
     ['a log line with a field of its own', planted('json', '{"level": "info", "tsk": 1}'), /tsk/],

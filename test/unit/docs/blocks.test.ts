@@ -64,8 +64,21 @@ describe('reading command lines', () => {
 
   it.each<[string, [number, Record<string, string>, ...string[]][]]>([
     ['ls -l   # all of it\n', [[2, {}, 'ls', '-l']]],
-    ['A=1 B="x y" ls && cd /; true\n', [[2, { A: '1', B: 'x y' }, 'ls'], [2, {}, 'cd', '/'], [2, {}, 'true']]],
-    ["send a \\\n  --args '[\"A-17\"]'\nls\n", [[2, {}, 'send', 'a', '--args', '["A-17"]'], [4, {}, 'ls']]],
+    [
+      'A=1 B="x y" ls && cd /; true\n',
+      [
+        [2, { A: '1', B: 'x y' }, 'ls'],
+        [2, {}, 'cd', '/'],
+        [2, {}, 'true'],
+      ],
+    ],
+    [
+      'send a \\\n  --args \'["A-17"]\'\nls\n',
+      [
+        [2, {}, 'send', 'a', '--args', '["A-17"]'],
+        [4, {}, 'ls'],
+      ],
+    ],
     ['source <(kubectl completion)\n', [[2, {}, 'source', '<(kubectl completion)']]],
     ['export PATH="$(dirname "$(x)"):$PATH"\n', [[2, {}, 'export', 'PATH=$(dirname $(x)):$PATH']]],
   ])('reads %j', (text, expected) => {

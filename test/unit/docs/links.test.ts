@@ -65,7 +65,10 @@ describe('the pages', () => {
 
 describe('the test itself', () => {
   it('finds a planted link to no file and one to no heading', () => {
-    const planted = parsePage('docs/planted.md', '[a](none.md) [b](operator.md#none) [c](operator.md#scaling) `[d](no)`\n')
+    const planted = parsePage(
+      'docs/planted.md',
+      '[a](none.md) [b](operator.md#none) [c](operator.md#scaling) `[d](no)`\n',
+    )
     expect(broken(planted)).toEqual([
       'docs/planted.md:1: there is no docs/none.md',
       'docs/planted.md:1: docs/operator.md has no heading #none',

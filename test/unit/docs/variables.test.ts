@@ -14,7 +14,9 @@ const declared = [VARIABLES, COMPANION_VARIABLES, OPERATOR_VARIABLES, { APP }].f
 
 it('every TASKQUEUE_* name in the sources is declared', () => {
   const files = globSync('src/**/*.ts', { cwd: ROOT }).filter((file) => !/\/(dist|node_modules)\//.test(file))
-  const named = files.flatMap((file) => readFileSync(join(ROOT, file), 'utf8').match(/\bTASKQUEUE_[A-Z_]*[A-Z]\b/g) ?? [])
+  const named = files.flatMap(
+    (file) => readFileSync(join(ROOT, file), 'utf8').match(/\bTASKQUEUE_[A-Z_]*[A-Z]\b/g) ?? [],
+  )
   expect(named.length).toBeGreaterThan(100)
   expect([...new Set(named)].filter((name) => !declared.includes(name))).toEqual([])
 })
