@@ -46,14 +46,13 @@ async function refusal(text: string): Promise<string> {
 
 /** A whole TaskQueue with the given part of its spec, of the engine that the part is for. */
 function whole(spec: Fields): string {
-  const { engine: _, ...minimal } = nodeSpec('redis://redis:6379/0')
   const { scheduler } = (spec['beat'] ?? {}) as Fields
   const engine = scheduler === 'Celery' ? 'Celery' : 'Node'
   return stringify({
     apiVersion: 'taskqueue.dev/v1alpha1',
     kind: 'TaskQueue',
     metadata: { name: 'part' },
-    spec: { engine, ...minimal, ...spec },
+    spec: { ...nodeSpec('redis://redis:6379/0', { engine }), ...spec },
   })
 }
 

@@ -27,20 +27,21 @@ function broken(page: Page): string[] {
   })
 }
 
-/** All pages that links lead to, from one. A link to a folder shows what is in it. */
+/** The pages that a page's links lead to. A link to a folder shows what is in it. */
+function nextTo(page: Page | undefined): string[] {
+  return (page?.links ?? []).flatMap(({ target }) => {
+    const path = page && meant(page, target)?.path
+    if (path === undefined || !existsSync(join(ROOT, path))) return []
+    if (!statSync(join(ROOT, path)).isDirectory()) return [path]
+    const folder = path.replace(/\/?$/, '/')
+    return [...pages.keys()].filter((other) => other.startsWith(folder))
+  })
+}
+
+/** All pages that links lead to, from one. */
 function reachedFrom(start: string): Set<string> {
   const reached = new Set([start])
-  for (const path of reached) {
-    const page = pages.get(path)
-    for (const { target } of page?.links ?? []) {
-      const next = page && meant(page, target)?.path
-      if (next === undefined || !existsSync(join(ROOT, next))) continue
-      if (statSync(join(ROOT, next)).isDirectory()) {
-        const folder = next.replace(/\/?$/, '/')
-        for (const other of pages.keys()) if (other.startsWith(folder)) reached.add(other)
-      } else reached.add(next)
-    }
-  }
+  for (const path of reached) for (const next of nextTo(pages.get(path))) reached.add(next)
   return reached
 }
 
