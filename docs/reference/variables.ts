@@ -34,11 +34,11 @@ function rows(declared: readonly Variable[]): string {
 export function variablesPage(): string {
   return `# Environment variables
 
-Made from the code's own tables by \`make generate\`. An unset and an empty variable are the same. How code, flags and variables go together is in [settings](../settings.md).
+Made from the code's own tables by \`make generate\`. How code, flags and variables go together is in [settings](../settings.md).
 
 ## Workers, beats, producers and the command taskqueue
 
-One that can't be read ends the process with 2 and says what it may be.
+An unset and an empty variable are the same. One that can't be read ends the process with 2 and says what it may be.
 
 ${rows([APP, ...Object.values(VARIABLES)])}
 
