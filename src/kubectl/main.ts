@@ -8,8 +8,8 @@ import { addLooking } from './looking.ts'
 import { Session } from './session.ts'
 import { addSteering } from './steering.ts'
 
-/** @returns the exit code */
-export async function main(args: readonly string[]): Promise<number> {
+/** The command line, ready to parse, and the session that its commands end in. */
+export function createProgram(): { program: Command; session: Session } {
   const program = new Command('kubectl taskqueue')
     .description('look at TaskQueues and steer them, with your own rights')
     .option('-n, --namespace <name>', 'of the TaskQueue')
@@ -29,6 +29,12 @@ export async function main(args: readonly string[]): Promise<number> {
     .action(() => {
       process.stdout.write(`${completion(program.commands.map((command) => command.name()))}\n`)
     })
+  return { program, session }
+}
+
+/** @returns the exit code */
+export async function main(args: readonly string[]): Promise<number> {
+  const { program, session } = createProgram()
   try {
     await program.parseAsync([...args], { from: 'user' })
     return session.code

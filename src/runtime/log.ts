@@ -2,7 +2,8 @@
 import { pino, stdTimeFunctions, type DestinationStream, type Logger as PinoLogger } from 'pino'
 import { placeFields, redactSecrets } from './log-fields.ts'
 import { prettyLine } from './log-pretty.ts'
-import { LOG_LEVELS, type LogLevel } from './settings.ts'
+import type { LogLevel } from './settings.ts'
+import { LOG_LEVELS } from './variables.ts'
 import { activeTraceFields } from './tracing.ts'
 
 /** A logger; child() adds fields. */

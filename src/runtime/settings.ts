@@ -1,5 +1,7 @@
-// The TASKQUEUE_* variables: what they mean, their ranges and defaults. Pure: the environment comes in as an argument.
+// What a process is set to, read from the variables that variables.ts declares. Pure: the environment comes in as an argument.
 import { UsageError } from './errors.ts'
+import type { ChoiceVariable, FlagVariable, NumberVariable, Variable } from './variable.ts'
+import { VARIABLES, type LOG_LEVELS } from './variables.ts'
 
 /** What a TaskApp and the processes around it are set to. */
 export interface Settings {
@@ -50,7 +52,7 @@ export interface Settings {
   /** TASKQUEUE_DEAD_MAX_AGE_SECONDS: a dead letter older than this is forgotten. */
   readonly deadMaxAgeSeconds: number
   /** TASKQUEUE_POOL: `async` runs tasks in the worker's event loop, `threads` each in a thread, for work that needs a core of its own. */
-  readonly pool: Pool
+  readonly pool: 'async' | 'threads'
   /** TASKQUEUE_RESULT_EXTENDED: results tell name, arguments, worker, queue and retries as well; Celery's `result_extended`. */
   readonly resultExtended: boolean
   /** TASKQUEUE_TRACK_STARTED: the state STARTED is stored, for a round trip more a task; Celery's `task_track_started`. */
@@ -60,7 +62,7 @@ export interface Settings {
   /** TASKQUEUE_MAX_SKEW_SECONDS: how far beat's machine and the broker may disagree about the time. */
   readonly maxSkewSeconds: number
   /** TASKQUEUE_ON_SKEW: beyond that beat reports it, or holds its fire. */
-  readonly onSkew: OnSkew
+  readonly onSkew: 'Report' | 'HoldBeat'
   /** TASKQUEUE_NAMESPACE and TASKQUEUE_NAME: the TaskQueue this process belongs to. */
   readonly namespace: string | undefined
   readonly name: string | undefined
@@ -68,16 +70,9 @@ export interface Settings {
   readonly podUid: string | undefined
 }
 
-const ENVIRONMENTS = ['Production', 'Test'] as const
-const POOLS = ['async', 'threads'] as const
-export type Pool = (typeof POOLS)[number]
-const ON_SKEW = ['Report', 'HoldBeat'] as const
-export type OnSkew = (typeof ON_SKEW)[number]
-export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
+export type Pool = Settings['pool']
+export type OnSkew = Settings['onSkew']
 export type LogLevel = (typeof LOG_LEVELS)[number]
-
-/** The settings that are one of a few words. */
-const CHOICES = { environment: ENVIRONMENTS, logLevel: LOG_LEVELS, pool: POOLS, onSkew: ON_SKEW } as const
 
 /** Names a queue may have: what ends up in keys, channels and labels. */
 const QUEUE_NAME = /^[^\s,{}\p{Cc}]{1,200}$/u
@@ -87,68 +82,50 @@ export const MAX_QUEUES = 256
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-interface Range {
-  readonly variable: string
-  readonly fallback: number
-  readonly least: number
-  readonly most: number
-  readonly whole: boolean
-}
+type ValueOf<V> = V extends NumberVariable
+  ? number
+  : V extends FlagVariable
+    ? boolean
+    : V extends ChoiceVariable<infer T>
+      ? T
+      : string | undefined
 
-const range = (variable: string, fallback: number, least: number, most: number, whole = true): Range => {
-  return { variable, fallback, least, most, whole }
-}
-
-/** The settings that are numbers: their variables, defaults and ranges. */
-const NUMBERS = {
-  concurrency: range('TASKQUEUE_CONCURRENCY', 8, 1, 10_000),
-  visibilityTimeoutSeconds: range('TASKQUEUE_VISIBILITY_TIMEOUT', 3600, 1, 31_536_000, false),
-  healthPort: range('TASKQUEUE_HEALTH_PORT', 9808, 0, 65_535),
-  shutdownGraceSeconds: range('TASKQUEUE_SHUTDOWN_GRACE_SECONDS', 30, 0, 604_800, false),
-  maxTaskSeconds: range('TASKQUEUE_MAX_TASK_SECONDS', 0, 0, 604_800, false),
-  loopHeldSeconds: range('TASKQUEUE_LOOP_HELD_SECONDS', 30, 1, 86_400, false),
-  resultTtlSeconds: range('TASKQUEUE_RESULT_TTL_SECONDS', 86_400, 1, 315_360_000),
-  maxRetries: range('TASKQUEUE_MAX_RETRIES', 3, 0, 1_000_000),
-  retryBackoffSeconds: range('TASKQUEUE_RETRY_BACKOFF_SECONDS', 60, 0, 86_400, false),
-  retryBackoffMaxSeconds: range('TASKQUEUE_RETRY_BACKOFF_MAX_SECONDS', 3600, 0, 864_000, false),
-  maxPayloadBytes: range('TASKQUEUE_MAX_PAYLOAD_BYTES', 65_536, 1, 16 * 1024 * 1024),
-  maxSkewSeconds: range('TASKQUEUE_MAX_SKEW_SECONDS', 60, 0.001, 86_400, false),
-  deadMax: range('TASKQUEUE_DEAD_MAX', 10_000, 1, 1_000_000),
-  deadMaxAgeSeconds: range('TASKQUEUE_DEAD_MAX_AGE_SECONDS', 2_592_000, 1, 315_360_000),
-  maxLostDeliveries: range('TASKQUEUE_MAX_LOST_DELIVERIES', 10, 1, 1_000_000),
-} as const satisfies Partial<Record<keyof Settings, Range>>
-
-type NumberSetting = keyof typeof NUMBERS
+/** What the variables say, each by itself. */
+type Values = { readonly [S in keyof typeof VARIABLES]: ValueOf<(typeof VARIABLES)[S]> }
 
 /**
  * Reads the settings.
  * @throws UsageError `SettingInvalid`, naming the variable, its value and what it may be
  */
 export function readSettings(env: Environment): Settings {
-  const brokerUrl = text(env, 'TASKQUEUE_BROKER_URL') ?? 'redis://127.0.0.1:6379/0'
-  const defaultQueue = queueName('TASKQUEUE_DEFAULT_QUEUE', text(env, 'TASKQUEUE_DEFAULT_QUEUE') ?? 'celery')
-  const numbers = Object.fromEntries(
-    Object.entries(NUMBERS).map(([setting, range]) => [setting, numberOf(env, range)]),
-  ) as Record<NumberSetting, number>
+  const values = Object.fromEntries(
+    Object.entries<Variable>(VARIABLES).map(([setting, variable]) => [setting, valueOf(env, variable)]),
+  ) as Values
+  const { brokerUrl = '' } = values
+  const defaultQueue = queueName(VARIABLES.defaultQueue.variable, values.defaultQueue ?? '')
   return {
-    ...numbers,
+    ...values,
     brokerUrl,
-    resultUrl: text(env, 'TASKQUEUE_RESULT_URL') ?? brokerUrl,
-    keyPrefix: text(env, 'TASKQUEUE_KEY_PREFIX') ?? '',
+    resultUrl: values.resultUrl ?? brokerUrl,
+    keyPrefix: values.keyPrefix ?? '',
     defaultQueue,
-    queues: parseQueues('TASKQUEUE_QUEUES', text(env, 'TASKQUEUE_QUEUES') ?? defaultQueue),
-    environment: oneOf(env, 'TASKQUEUE_ENVIRONMENT', ENVIRONMENTS, 'Production'),
-    logLevel: oneOf(env, 'TASKQUEUE_LOG_LEVEL', LOG_LEVELS, 'info'),
-    acksLate: flag(env, 'TASKQUEUE_ACKS_LATE', true),
-    pool: oneOf(env, 'TASKQUEUE_POOL', POOLS, 'async'),
-    onSkew: oneOf(env, 'TASKQUEUE_ON_SKEW', ON_SKEW, 'Report'),
-    resultExtended: flag(env, 'TASKQUEUE_RESULT_EXTENDED', false),
-    trackStarted: flag(env, 'TASKQUEUE_TRACK_STARTED', false),
-    eager: flag(env, 'TASKQUEUE_EAGER', false),
-    logArguments: flag(env, 'TASKQUEUE_LOG_ARGUMENTS', false),
-    namespace: text(env, 'TASKQUEUE_NAMESPACE'),
-    name: text(env, 'TASKQUEUE_NAME'),
-    podUid: text(env, 'TASKQUEUE_POD_UID'),
+    queues: parseQueues(VARIABLES.queues.variable, values.queues ?? defaultQueue),
+  }
+}
+
+function valueOf(env: Environment, declared: Variable): string | number | boolean | undefined {
+  const { variable } = declared
+  const value = text(env, variable)
+  if (value === undefined) return declared.fallback
+  switch (declared.kind) {
+    case 'number':
+      return parseNumber(declared, value)
+    case 'flag':
+      return oneOf(variable, ['true', 'false'], value) === 'true'
+    case 'choice':
+      return oneOf(variable, declared.values, value)
+    case 'text':
+      return value
   }
 }
 
@@ -157,21 +134,21 @@ export function readSettings(env: Environment): Settings {
  * @throws UsageError `SettingInvalid`, naming the setting, its value and what it may be
  */
 export function checkSettings(settings: Readonly<Record<keyof Settings, unknown>>): void {
-  for (const [setting, { least, most, whole }] of Object.entries(NUMBERS)) {
-    const value = settings[setting as NumberSetting]
-    const fits = typeof value === 'number' && value >= least && value <= most && (!whole || Number.isInteger(value))
-    if (!fits) throw invalid(setting, String(value), expected(least, most, whole))
-  }
-  for (const [setting, values] of Object.entries(CHOICES)) {
-    const value = String(settings[setting as keyof typeof CHOICES])
-    if (!(values as readonly string[]).includes(value)) throw invalid(setting, value, `one of ${values.join(', ')}`)
-  }
-  for (const setting of ['acksLate', 'resultExtended', 'trackStarted', 'eager', 'logArguments'] as const) {
-    if (typeof settings[setting] !== 'boolean') throw invalid(setting, String(settings[setting]), 'true or false')
-  }
+  for (const [setting, declared] of Object.entries<Variable>(VARIABLES))
+    checkSetting(setting, declared, settings[setting as keyof Settings])
   queueName('defaultQueue', String(settings.defaultQueue))
   if (!Array.isArray(settings.queues)) throw invalid('queues', String(settings.queues), 'a list of names of queues')
   parseQueues('queues', settings.queues.map(String).join(','))
+}
+
+function checkSetting(setting: string, declared: Variable, value: unknown): void {
+  if (declared.kind === 'number') {
+    const { least, most, whole } = declared
+    const fits = typeof value === 'number' && value >= least && value <= most && (!whole || Number.isInteger(value))
+    if (!fits) throw invalid(setting, String(value), expected(declared))
+  } else if (declared.kind === 'choice') oneOf(setting, declared.values, String(value))
+  else if (declared.kind === 'flag' && typeof value !== 'boolean')
+    throw invalid(setting, String(value), 'true or false')
 }
 
 /** A comma-separated list of queues. @throws UsageError `SettingInvalid` */
@@ -201,27 +178,21 @@ function text(env: Environment, variable: string): string | undefined {
   return value === undefined || value === '' ? undefined : value
 }
 
-function oneOf<T extends string>(env: Environment, variable: string, values: readonly T[], fallback: T): T {
-  const value = text(env, variable) ?? fallback
+function oneOf<T extends string>(where: string, values: readonly T[], value: string): T {
   const found = values.find((known) => known === value)
-  if (found === undefined) throw invalid(variable, value, `one of ${values.join(', ')}`)
+  if (found === undefined) throw invalid(where, value, `one of ${values.join(', ')}`)
   return found
 }
 
-function flag(env: Environment, variable: string, fallback: boolean): boolean {
-  return oneOf(env, variable, ['true', 'false'] as const, fallback ? 'true' : 'false') === 'true'
-}
-
-function numberOf(env: Environment, { variable, fallback, least, most, whole }: Range): number {
-  const value = text(env, variable)
-  if (value === undefined) return fallback
+function parseNumber(declared: NumberVariable, value: string): number {
+  const { variable, least, most, whole } = declared
   const parsed = /^\d+(\.\d+)?$/.test(value) ? Number(value) : NaN
   if (!(parsed >= least && parsed <= most) || (whole && !Number.isInteger(parsed)))
-    throw invalid(variable, value, expected(least, most, whole))
+    throw invalid(variable, value, expected(declared))
   return parsed
 }
 
-function expected(least: number, most: number, whole: boolean): string {
+function expected({ least, most, whole }: NumberVariable): string {
   return `a ${whole ? 'whole ' : ''}number from ${least} to ${most}`
 }
 

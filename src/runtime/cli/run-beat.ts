@@ -16,6 +16,7 @@ import { SETTLE_MS } from '../listeners.ts'
 import { createLog } from '../log.ts'
 import { pythonRepr, pythonTuple } from '../protocol/python-repr.ts'
 import type { Settings } from '../settings.ts'
+import { APP } from '../variables.ts'
 import type { Schedule } from '../triggers/schedule.ts'
 import { loadApp } from '../load-app.ts'
 import { tellLastErrors, UNCAUGHT_EXIT_CODE } from './last-errors.ts'
@@ -29,7 +30,7 @@ export function beatName(settings: Settings, name: string): string {
 /** The app of the commands about schedules: the one that --app names, or one that only sends. */
 export async function appFor(flags: Readonly<Record<string, unknown>>): Promise<TaskApp> {
   settingsFrom(flags, process.env)
-  const file = typeof flags['app'] === 'string' ? flags['app'] : process.env['TASKQUEUE_APP']
+  const file = typeof flags['app'] === 'string' ? flags['app'] : process.env[APP.variable]
   const app = file ? await loadApp(file) : new TaskApp({ name: 'taskqueue' })
   app.override(settingsOfFlags(flags))
   return app

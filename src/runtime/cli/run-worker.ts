@@ -10,12 +10,13 @@ import { createLog, type Logger } from '../log.ts'
 import type { TaskPool } from '../worker/pool.ts'
 import { MAX_CONCURRENCY, TaskWorker } from '../worker/worker.ts'
 import { loadApp } from '../load-app.ts'
+import { APP } from '../variables.ts'
 import { settingsFrom, settingsOfFlags } from './options.ts'
 
 /** Runs until it is told to stop. @throws UsageError before it has started */
 export async function runWorker(flags: Record<string, unknown>): Promise<void> {
   settingsFrom(flags, process.env)
-  const file = typeof flags['app'] === 'string' ? flags['app'] : process.env['TASKQUEUE_APP']
+  const file = typeof flags['app'] === 'string' ? flags['app'] : process.env[APP.variable]
   if (!file) throw new UsageError('OptionMissing', 'say which app to run: --app FILE, or TASKQUEUE_APP')
   const app = await loadApp(file)
   app.override(settingsOfFlags(flags))
