@@ -24,10 +24,12 @@ build: node_modules/.installed ## Install what is missing and build every packag
 	@$(WITH_NODE) $(STAGE) "build" npm run --silent build
 
 .PHONY: generate
-generate: node_modules/.installed ## Generate types, the chart's files and the dashboard from their sources
+generate: node_modules/.installed ## Generate types, the chart, the dashboard and the API report from their sources
 	@$(WITH_NODE) $(STAGE) "generate" node crds/generate.ts
 	@$(WITH_NODE) $(STAGE) "dashboard" node deploy/monitoring/dashboard.ts
 	@$(WITH_NODE) $(STAGE) "chart" node charts/generate.ts
+	@$(WITH_NODE) $(STAGE) "build" npm run --silent build
+	@$(WITH_NODE) $(STAGE) "API report" node docs/api/generate.ts
 
 include deploy/local/cluster.mk
 

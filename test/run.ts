@@ -33,6 +33,7 @@ const checks: readonly (readonly [name: string, ...command: string[]])[] = [
   ['generated files are fresh', process.execPath, join(root, 'crds/generate.ts'), '--check'],
   ['the dashboard is fresh', process.execPath, join(root, 'deploy/monitoring/dashboard.ts'), '--check'],
   ['the chart is fresh', process.execPath, join(root, 'charts/generate.ts'), '--check'],
+  ['API report', process.execPath, join(root, 'docs/api/generate.ts'), '--check'],
   ['types', bin('tsc'), '-p', 'tsconfig.check.json'],
   ['lint', bin('eslint'), '.'],
   ['format', bin('prettier'), '--check', '--log-level', 'warn', '.'],
