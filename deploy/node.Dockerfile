@@ -5,6 +5,7 @@ FROM ${BASE} AS full
 USER root
 RUN apt-get update && apt-get install -y --no-install-recommends binutils ca-certificates && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 # `env` is what the first line of a command of npm names. The names of Node's symbols are for debuggers, and weigh twenty megabytes.
+# Authorities are Debian's own: those of the machine that builds may be mounted over the usual file.
 RUN set -eu; \
     mkdir -p /bare/usr/local/bin /bare/usr/bin /bare/etc /bare/tmp; \
     cp -L "$(command -v node)" /bare/usr/local/bin/node; \
@@ -13,7 +14,8 @@ RUN set -eu; \
     for library in $(ldd /bare/usr/local/bin/node /bare/usr/bin/env | grep -o '/lib[^ ]*\.so[^ ]*' | sort -u); do \
       cp -L --parents "$library" /bare; \
     done; \
-    cp -L --parents /etc/ssl/certs/ca-certificates.crt /bare; \
+    mkdir -p /bare/etc/ssl/certs; \
+    cat /usr/share/ca-certificates/mozilla/*.crt > /bare/etc/ssl/certs/ca-certificates.crt; \
     printf 'root:x:0:0:root:/:/nonexistent\ntaskqueue:x:10001:10001:taskqueue:/tmp:/nonexistent\n' > /bare/etc/passwd; \
     printf 'root:x:0:\ntaskqueue:x:10001:\n' > /bare/etc/group; \
     printf 'hosts: files dns\n' > /bare/etc/nsswitch.conf; \
