@@ -41,6 +41,10 @@ demo: build ## Run jobs on a real cluster: from nothing to `kubectl get taskqueu
 images: build ## Build the images of the operator and of the examples
 	@$(WITH_NODE) exec node deploy/images.ts
 
+.PHONY: krew
+krew: build ## Pack kubectl taskqueue for krew into build/, and write its manifest
+	@$(WITH_NODE) exec node deploy/krew/pack.ts
+
 .PHONY: test
 test: build ## Run all checks and all test tiers
 	@$(WITH_NODE) exec node test/run.ts
