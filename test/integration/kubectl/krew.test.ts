@@ -78,7 +78,7 @@ describe('the archive', () => {
     const told = await attempt('kubectl', ['taskqueue', 'status', 'orders', '-n', 'demo', '-o', 'json'], { env })
     // Nobody reconciles it here, so it is not ready, which is what 1 says.
     expect([told.status, told.stderr]).toEqual([1, ''])
-    expect(JSON.parse(told.stdout)).toMatchObject({ name: 'orders' })
+    expect(told.stdout).toBe('{}\n')
     expect((await attempt('kubectl', ['taskqueue', 'fly'], { env })).status).toBe(2)
   })
 })
