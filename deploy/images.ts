@@ -1,7 +1,17 @@
 // Lays out the contexts of the project's own images and has them built: the operator's, the example apps', Redis. How an image
 // is built without a registry is local/images.ts; loading it into a cluster is local/cluster.ts.
 
-import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { createHash } from 'node:crypto'
 import { dirname, join } from 'node:path'
 import { attempt, run } from './local/command.ts'
@@ -47,10 +57,10 @@ export async function operatorRequest(stages: Stages, origin: Origin = {}): Prom
   const created = createdSeconds === undefined ? '' : new Date(createdSeconds * 1000).toISOString()
   return {
     name: 'operator',
-      dockerfile: join(root, 'deploy/Dockerfile'),
-      context: await productionContext('operator', packages, stages),
-      include: ['node_modules', 'package.json', SBOM, 'src'],
-      args: { BASE: node.reference, VERSION: version, REVISION: revision, CREATED: created, SOURCE: source },
+    dockerfile: join(root, 'deploy/Dockerfile'),
+    context: await productionContext('operator', packages, stages),
+    include: ['node_modules', 'package.json', SBOM, 'src'],
+    args: { BASE: node.reference, VERSION: version, REVISION: revision, CREATED: created, SOURCE: source },
   }
 }
 

@@ -6,7 +6,18 @@ import { basename, dirname, join } from 'node:path'
 
 const unused = /\.(map|d\.[cm]?ts|[cm]?ts|tsx|md|markdown|flow|tsbuildinfo)$/i
 const kept = /^(licen[cs]e|notice|copying|copyright|patents)/i
-const folders = new Set(['test', 'tests', '__tests__', 'test-jest', 'example', 'examples', 'docs', 'benchmark', 'benchmarks', 'coverage'])
+const folders = new Set([
+  'test',
+  'tests',
+  '__tests__',
+  'test-jest',
+  'example',
+  'examples',
+  'docs',
+  'benchmark',
+  'benchmarks',
+  'coverage',
+])
 
 /** Whether a program has need of a file, by its name. */
 export function isLoaded(file: string): boolean {
@@ -16,7 +27,9 @@ export function isLoaded(file: string): boolean {
 /** The folder of a package, as npm lays it out: below node_modules, with or without a scope. */
 function isPackage(folder: string): boolean {
   const above = dirname(folder)
-  return basename(above).startsWith('@') ? basename(dirname(above)) === 'node_modules' : basename(above) === 'node_modules'
+  return basename(above).startsWith('@')
+    ? basename(dirname(above)) === 'node_modules'
+    : basename(above) === 'node_modules'
 }
 
 function isUnusedFolder(parent: string, name: string): boolean {

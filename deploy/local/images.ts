@@ -225,6 +225,9 @@ async function build(
     const flags = [
       '--layers',
       '--pull-never',
+      // The other format has no place for HEALTHCHECK.
+      '--format',
+      'docker',
       // The same content shall have the same digest: every file is of 1970.
       '--timestamp',
       '0',

@@ -28,7 +28,15 @@ function configuration(name: string, types: string, folder: string): IConfigFile
     newlineKind: 'lf',
     compiler: {
       overrideTsconfig: {
-        compilerOptions: { target: 'ES2024', lib: ['ES2024', 'ESNext.Disposable'], types: ['node'], strict: true, skipLibCheck: true, module: 'NodeNext', moduleResolution: 'NodeNext' },
+        compilerOptions: {
+          target: 'ES2024',
+          lib: ['ES2024', 'ESNext.Disposable'],
+          types: ['node'],
+          strict: true,
+          skipLibCheck: true,
+          module: 'NodeNext',
+          moduleResolution: 'NodeNext',
+        },
         files: [types],
       },
     },
@@ -65,7 +73,10 @@ function report([name, types]: readonly [name: string, types: string], folder: s
       if (message.logLevel === ExtractorLogLevel.Error) throw new Error(`${name}: ${message.text}`)
     },
   })
-  return { path: join(import.meta.dirname, `${name}.api.md`), text: readFileSync(join(folder, `${name}.api.md`), 'utf8') }
+  return {
+    path: join(import.meta.dirname, `${name}.api.md`),
+    text: readFileSync(join(folder, `${name}.api.md`), 'utf8'),
+  }
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'taskqueue-api-'))

@@ -115,9 +115,12 @@ describe('compose.yaml', () => {
 
   it('has a Node worker that is well while it runs, and does what the producer sends', async () => {
     expect(await check('node-worker')).toBe(1)
-    start('node-worker')
+    const worker = start('node-worker')
     await eventually(async () => expect(await check('node-worker')).toBe(0), 30_000, 500)
     expect(await runs('producer')).toContain('A-17')
+    // Both engines' workers are called by their host, and here that is one: the Python one's check must not hear this one.
+    expect(await end(worker)).toBe(0)
+    expect(await check('node-worker')).toBe(1)
   })
 
   it('has a Python worker that is well while it runs, and not when it is gone', async () => {
