@@ -29,6 +29,7 @@ type Package = (typeof packages)[number]
 export interface ProjectImages {
   operator: Image
   orders: Image
+  shop: Image
   reports: Image
   redis: Image
   chronyd: Image
@@ -74,7 +75,16 @@ export async function projectImages(stages: Stages, origin: Origin = {}): Promis
       {
         name: 'example-orders',
         dockerfile: join(examples, 'orders-app/Dockerfile'),
-        context: await ordersContext(stages),
+        context: await nodeAppContext('orders-app', stages),
+        args: { BASE: node.reference },
+      },
+      stages,
+    ),
+    shop: await buildImage(
+      {
+        name: 'example-shop',
+        dockerfile: join(examples, 'orders-app/Dockerfile'),
+        context: await nodeAppContext('shop', stages),
         args: { BASE: node.reference },
       },
       stages,
@@ -120,6 +130,7 @@ export async function deliverImages(
   return {
     operator: await pushImage(images.operator, registry, stages),
     orders: await pushImage(images.orders, registry, stages),
+    shop: await pushImage(images.shop, registry, stages),
     reports: await pushImage(images.reports, registry, stages),
     redis: await pushImage(images.redis, registry, stages),
     chronyd: await pushImage(images.chronyd, registry, stages),
@@ -127,8 +138,8 @@ export async function deliverImages(
 }
 
 /** What has to be loaded into a cluster. */
-function archives({ operator, orders, reports, redis, chronyd }: ProjectImages): string[] {
-  return [operator, orders, reports, redis, chronyd].map((image) => image.archive)
+function archives({ operator, orders, shop, reports, redis, chronyd }: ProjectImages): string[] {
+  return [operator, orders, shop, reports, redis, chronyd].map((image) => image.archive)
 }
 
 /** The very Node that runs this, with nothing beside it. */
@@ -203,14 +214,14 @@ function onlyProduction(folder: string, wanted: readonly Package[]): void {
     rmSync(join(folder, file), { force: true })
 }
 
-/** The example app with the runtime in its node_modules, as `npm install @taskqueue/runtime` would leave it. */
-async function ordersContext(stages: Stages): Promise<string> {
+/** An example app with the runtime in its node_modules, as `npm install @taskqueue/runtime` would leave it. */
+async function nodeAppContext(name: 'orders-app' | 'shop', stages: Stages): Promise<string> {
   const production = await productionContext('runtime', ['runtime'], stages)
-  const context = join(contexts(), 'orders-app')
+  const context = join(contexts(), name)
   rmSync(context, { recursive: true, force: true })
   mkdirSync(context, { recursive: true })
   for (const file of ['package.json', 'tasks.ts'])
-    cpSync(join(root, 'deploy/examples/orders-app', file), join(context, file))
+    cpSync(join(root, 'deploy/examples', name, file), join(context, file))
   cpSync(join(production, 'node_modules'), join(context, 'node_modules'), { recursive: true, verbatimSymlinks: true })
   const runtime = join(context, 'node_modules/@taskqueue/runtime')
   rmSync(runtime, { recursive: true, force: true })
@@ -284,7 +295,11 @@ async function build(): Promise<void> {
   const createdSeconds = Number(await git('log', '-1', '--format=%ct'))
   const source = process.env.TASKQUEUE_SOURCE ?? ''
   const images = await projectImages(stages, { revision: await git('rev-parse', 'HEAD'), createdSeconds, source })
-  const lists = { operator: join(contexts(), 'operator', SBOM), orders: join(contexts(), 'orders-app', SBOM) }
+  const lists = {
+    operator: join(contexts(), 'operator', SBOM),
+    orders: join(contexts(), 'orders-app', SBOM),
+    shop: join(contexts(), 'shop', SBOM),
+  }
   for (const [name, list] of Object.entries(lists)) {
     const beside = images[name as keyof typeof lists].archive.replace(/tar$/, 'cdx.json')
     copyFileSync(list, beside)
