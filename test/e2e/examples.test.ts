@@ -36,7 +36,7 @@ describe('the shop', () => {
   it('keeps an order that is wrong among the dead letters, and says so', async () => {
     await expect(run('shop.order', ['A-18', [], 'ada'], 'orders')).rejects.toThrow(/no lines/)
     await eventually(
-      async () => expect((await queue('shop')).status?.deadLetters ?? 0).toBeGreaterThanOrEqual(1),
+      async () => expect((await queue('shop')).status?.deadLetters?.count ?? 0).toBeGreaterThanOrEqual(1),
       60_000,
       1_000,
     )
