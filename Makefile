@@ -24,12 +24,13 @@ build: node_modules/.installed ## Install what is missing and build every packag
 	@$(WITH_NODE) $(STAGE) "build" npm run --silent build
 
 .PHONY: generate
-generate: node_modules/.installed ## Generate types, the chart's files, the dashboard and reference pages from their sources
+generate: node_modules/.installed ## Generate types, the chart, the dashboard, the reference pages and the API report from their sources
 	@$(WITH_NODE) $(STAGE) "generate" node crds/generate.ts
 	@$(WITH_NODE) $(STAGE) "dashboard" node deploy/monitoring/dashboard.ts
 	@$(WITH_NODE) $(STAGE) "chart" node charts/generate.ts
 	@$(WITH_NODE) $(STAGE) "build" npm run --silent build
 	@$(WITH_NODE) $(STAGE) "references" node docs/generate.ts
+	@$(WITH_NODE) $(STAGE) "API report" node docs/api/generate.ts
 
 include deploy/local/cluster.mk
 
@@ -40,6 +41,10 @@ demo: build ## Run jobs on a real cluster: from nothing to `kubectl get taskqueu
 .PHONY: images
 images: build ## Build the images of the operator and of the examples
 	@$(WITH_NODE) exec node deploy/images.ts
+
+.PHONY: krew
+krew: build ## Pack kubectl taskqueue for krew into build/, and write its manifest
+	@$(WITH_NODE) exec node deploy/krew/pack.ts
 
 .PHONY: test
 test: build ## Run all checks and all test tiers

@@ -1,14 +1,26 @@
 // Lays out the contexts of the project's own images and has them built: the operator's, the example apps', Redis. How an image
 // is built without a registry is local/images.ts; loading it into a cluster is local/cluster.ts.
 
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { createHash } from 'node:crypto'
 import { dirname, join } from 'node:path'
 import { attempt, run } from './local/command.ts'
 import { LocalClusterError } from './local/errors.ts'
-import { baseImage, buildImage, pushImage, type Image } from './local/images.ts'
+import { baseImage, buildImage, pushImage, type Image, type ImageRequest } from './local/images.ts'
 import { cacheFolder } from './local/settings.ts'
 import { describeFailure, Stages } from './local/stage.ts'
+import { isLoaded, prune } from './pruned.ts'
+import { SBOM, writeSbom } from './sbom.ts'
 
 const root = join(import.meta.dirname, '..')
 const packages = ['runtime', 'operator', 'companion'] as const
@@ -17,30 +29,62 @@ type Package = (typeof packages)[number]
 export interface ProjectImages {
   operator: Image
   orders: Image
+  shop: Image
   reports: Image
   redis: Image
   chronyd: Image
 }
 
+/** What an image's labels say of where it comes from; left out, they are empty, so that a new commit alone makes no new image. */
+export interface Origin {
+  /** Of the commit. */
+  readonly revision?: string
+  /** Of the commit, in seconds since 1970. */
+  readonly createdSeconds?: number
+  /** Address of the repository. */
+  readonly source?: string
+}
+
+/** The operator's image, which is the companion's too. The packages must be built. */
+export async function operatorImage(stages: Stages, origin: Origin = {}): Promise<Image> {
+  return buildImage(await operatorRequest(stages, origin), stages)
+}
+
+/** What {@link operatorImage} builds, for who builds it once more. */
+export async function operatorRequest(stages: Stages, origin: Origin = {}): Promise<ImageRequest> {
+  const node = await nodeBase(stages)
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }
+  const { revision = '', createdSeconds, source = '' } = origin
+  const created = createdSeconds === undefined ? '' : new Date(createdSeconds * 1000).toISOString()
+  return {
+    name: 'operator',
+    dockerfile: join(root, 'deploy/Dockerfile'),
+    context: await productionContext('operator', packages, stages),
+    include: ['node_modules', 'package.json', SBOM, 'src'],
+    args: { BASE: node.reference, VERSION: version, REVISION: revision, CREATED: created, SOURCE: source },
+  }
+}
+
 /** All images of the demo and of the e2e tests. The packages must be built (`make build`). */
-export async function projectImages(stages: Stages): Promise<ProjectImages> {
+export async function projectImages(stages: Stages, origin: Origin = {}): Promise<ProjectImages> {
   const node = await nodeBase(stages)
   const examples = join(root, 'deploy/examples')
   return {
-    operator: await buildImage(
-      {
-        name: 'operator',
-        dockerfile: join(root, 'deploy/Dockerfile'),
-        context: await productionContext('operator', packages, stages),
-        args: { BASE: node.reference },
-      },
-      stages,
-    ),
+    operator: await operatorImage(stages, origin),
     orders: await buildImage(
       {
         name: 'example-orders',
         dockerfile: join(examples, 'orders-app/Dockerfile'),
-        context: await ordersContext(stages),
+        context: await nodeAppContext('orders-app', stages),
+        args: { BASE: node.reference },
+      },
+      stages,
+    ),
+    shop: await buildImage(
+      {
+        name: 'example-shop',
+        dockerfile: join(examples, 'orders-app/Dockerfile'),
+        context: await nodeAppContext('shop', stages),
         args: { BASE: node.reference },
       },
       stages,
@@ -86,6 +130,7 @@ export async function deliverImages(
   return {
     operator: await pushImage(images.operator, registry, stages),
     orders: await pushImage(images.orders, registry, stages),
+    shop: await pushImage(images.shop, registry, stages),
     reports: await pushImage(images.reports, registry, stages),
     redis: await pushImage(images.redis, registry, stages),
     chronyd: await pushImage(images.chronyd, registry, stages),
@@ -93,11 +138,11 @@ export async function deliverImages(
 }
 
 /** What has to be loaded into a cluster. */
-function archives({ operator, orders, reports, redis, chronyd }: ProjectImages): string[] {
-  return [operator, orders, reports, redis, chronyd].map((image) => image.archive)
+function archives({ operator, orders, shop, reports, redis, chronyd }: ProjectImages): string[] {
+  return [operator, orders, shop, reports, redis, chronyd].map((image) => image.archive)
 }
 
-/** Debian with the very Node that runs this. */
+/** The very Node that runs this, with nothing beside it. */
 async function nodeBase(stages: Stages): Promise<Image> {
   const base = await baseImage(stages)
   const context = join(contexts(), 'node')
@@ -109,8 +154,16 @@ async function nodeBase(stages: Stages): Promise<Image> {
     renameSync(`${copy}.new`, copy)
     writeFileSync(stamp, process.version)
   }
+  const dockerfile = join(root, 'deploy/local/images/node.Dockerfile')
+  const full = await buildImage({ name: 'node-full', dockerfile, context, args: { BASE: base.reference } }, stages)
   return buildImage(
-    { name: 'node-base', dockerfile: join(root, 'deploy/node.Dockerfile'), context, args: { BASE: base.reference } },
+    {
+      name: 'node-base',
+      dockerfile: join(root, 'deploy/node.Dockerfile'),
+      context,
+      include: [],
+      args: { BASE: full.reference },
+    },
     stages,
   )
 }
@@ -121,6 +174,7 @@ async function productionContext(name: string, wanted: readonly Package[], stage
   const manifests = ['package.json', 'package-lock.json', ...packages.map((p) => `src/${p}/package.json`)]
   const lock = createHash('sha256')
   for (const file of manifests) lock.update(readFileSync(join(root, file)))
+  for (const file of ['pruned.ts', 'sbom.ts', 'images.ts']) lock.update(readFileSync(join(import.meta.dirname, file)))
   const key = `${lock.digest('hex')} ${process.version}`
   const stamp = join(contexts(), `${name}.lock`)
   if (read(stamp) !== key || !existsSync(context)) {
@@ -131,6 +185,9 @@ async function productionContext(name: string, wanted: readonly Package[], stage
       const only = wanted.flatMap((p) => ['--workspace', `src/${p}`])
       const flags = ['--omit=dev', '--ignore-scripts', '--no-audit', '--no-fund']
       await run('npm', ['ci', ...flags, ...only], { cwd: draft })
+      onlyProduction(draft, wanted)
+      await writeSbom(draft)
+      prune(join(draft, 'node_modules'))
       rmSync(context, { recursive: true, force: true })
       renameSync(draft, context)
       writeFileSync(stamp, key)
@@ -145,18 +202,31 @@ async function productionContext(name: string, wanted: readonly Package[], stage
   return context
 }
 
-/** The example app with the runtime in its node_modules, as `npm install @taskqueue/runtime` would leave it. */
-async function ordersContext(stages: Stages): Promise<string> {
+/** Leaves of the manifests what the packages need where they run: `npm sbom` takes the rest for missing. */
+function onlyProduction(folder: string, wanted: readonly Package[]): void {
+  const manifest = join(folder, 'package.json')
+  const { name, version, license } = JSON.parse(readFileSync(manifest, 'utf8')) as Record<string, unknown>
+  const workspaces = wanted.map((p) => `src/${p}`)
+  const type = 'module'
+  writeFileSync(manifest, `${JSON.stringify({ name, version, private: true, license, type, workspaces }, null, 2)}\n`)
+  for (const p of packages) if (!wanted.includes(p)) rmSync(join(folder, 'src', p), { recursive: true, force: true })
+  for (const file of ['.npmrc', 'package-lock.json', 'node_modules/.package-lock.json'])
+    rmSync(join(folder, file), { force: true })
+}
+
+/** An example app with the runtime in its node_modules, as `npm install @taskqueue/runtime` would leave it. */
+async function nodeAppContext(name: 'orders-app' | 'shop', stages: Stages): Promise<string> {
   const production = await productionContext('runtime', ['runtime'], stages)
-  const context = join(contexts(), 'orders-app')
+  const context = join(contexts(), name)
   rmSync(context, { recursive: true, force: true })
   mkdirSync(context, { recursive: true })
   for (const file of ['package.json', 'tasks.ts'])
-    cpSync(join(root, 'deploy/examples/orders-app', file), join(context, file))
+    cpSync(join(root, 'deploy/examples', name, file), join(context, file))
   cpSync(join(production, 'node_modules'), join(context, 'node_modules'), { recursive: true, verbatimSymlinks: true })
   const runtime = join(context, 'node_modules/@taskqueue/runtime')
   rmSync(runtime, { recursive: true, force: true })
   cpSync(join(production, 'src/runtime'), runtime, { recursive: true })
+  cpSync(join(production, SBOM), join(context, SBOM))
   return context
 }
 
@@ -206,19 +276,41 @@ function contexts(): string {
 
 function copyInto(folder: string, file: string): void {
   mkdirSync(dirname(join(folder, file)), { recursive: true })
-  cpSync(join(root, file), join(folder, file), { recursive: true, verbatimSymlinks: true, preserveTimestamps: true })
+  cpSync(join(root, file), join(folder, file), {
+    recursive: true,
+    verbatimSymlinks: true,
+    preserveTimestamps: true,
+    filter: isLoaded,
+  })
 }
 
 function read(file: string): string | undefined {
   return existsSync(file) ? readFileSync(file, 'utf8') : undefined
 }
 
-if (import.meta.main) {
+/** Each archive, and beside it the list of its packages where it has one. */
+async function build(): Promise<void> {
   const stages = new Stages((line) => process.stdout.write(`${line}\n`))
-  projectImages(stages).then(
-    (images) => {
-      for (const archive of archives(images)) process.stdout.write(`${archive}\n`)
-    },
+  const git = async (...args: string[]): Promise<string> => (await attempt('git', args, { cwd: root })).stdout.trim()
+  const createdSeconds = Number(await git('log', '-1', '--format=%ct'))
+  const source = process.env.TASKQUEUE_SOURCE ?? ''
+  const images = await projectImages(stages, { revision: await git('rev-parse', 'HEAD'), createdSeconds, source })
+  const lists = {
+    operator: join(contexts(), 'operator', SBOM),
+    orders: join(contexts(), 'orders-app', SBOM),
+    shop: join(contexts(), 'shop', SBOM),
+  }
+  for (const [name, list] of Object.entries(lists)) {
+    const beside = images[name as keyof typeof lists].archive.replace(/tar$/, 'cdx.json')
+    copyFileSync(list, beside)
+    process.stdout.write(`${beside}\n`)
+  }
+  for (const archive of archives(images)) process.stdout.write(`${archive}\n`)
+}
+
+if (import.meta.main) {
+  build().then(
+    () => undefined,
     (error: unknown) => {
       process.stderr.write(`${describeFailure(error)}\n`)
       process.exitCode = 1

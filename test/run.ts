@@ -34,6 +34,7 @@ const checks: readonly (readonly [name: string, ...command: string[]])[] = [
   ['the dashboard is fresh', process.execPath, join(root, 'deploy/monitoring/dashboard.ts'), '--check'],
   ['the chart is fresh', process.execPath, join(root, 'charts/generate.ts'), '--check'],
   ['reference pages are fresh', process.execPath, join(root, 'docs/generate.ts'), '--check'],
+  ['API report', process.execPath, join(root, 'docs/api/generate.ts'), '--check'],
   ['types', bin('tsc'), '-p', 'tsconfig.check.json'],
   ['lint', bin('eslint'), '.'],
   ['format', bin('prettier'), '--check', '--log-level', 'warn', '.'],

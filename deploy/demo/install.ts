@@ -57,10 +57,14 @@ async function clearPendingRelease(kubectl: Kubectl): Promise<void> {
 }
 
 /** An example's YAML with the images that were built here in the place of `taskqueue.local/<name>:dev`. */
-export function example(name: 'redis' | 'orders' | 'reports' | 'timers', images: ProjectImages): string {
+export function example(
+  name: 'redis' | 'orders' | 'reports' | 'timers' | 'shop/taskqueue',
+  images: ProjectImages,
+): string {
   const text = readFileSync(join(root, 'deploy/examples', `${name}.yaml`), 'utf8')
   return text
     .replaceAll('taskqueue.local/example-orders:dev', images.orders.reference)
+    .replaceAll('taskqueue.local/example-shop:dev', images.shop.reference)
     .replaceAll('taskqueue.local/example-reports:dev', images.reports.reference)
     .replaceAll('taskqueue.local/example-redis:dev', images.redis.reference)
 }

@@ -80,6 +80,22 @@ export async function buildImage(request: ImageRequest, stages: Stages): Promise
 }
 
 /**
+ * Builds an image with no layer taken from an earlier build, into an archive of the caller's: for who compares the two.
+ * @param request with all of its arguments, BASE included
+ * @throws LocalClusterError `COMMAND_FAILED`
+ */
+export async function buildAnew(request: ImageRequest, archive: string, stages: Stages): Promise<void> {
+  const image = { reference: `taskqueue.local/${request.name}:anew`, archive }
+  const log = buildLog(`${request.name}-anew`)
+  await locked(`image ${request.name} anew`, stages, async () => {
+    await ready(stages)
+    const include = request.include ?? readdirSync(request.context)
+    await build(request, image, include, request.args ?? {}, log, ['--no-cache'])
+    await buildah(['rmi', image.reference], log)
+  })
+}
+
+/**
  * Pushes an image to a registry, under the login that buildah (or docker) has there.
  * @param registry such as `registry.example/team`; a registry on this machine is spoken to without TLS
  * @returns the image under its name in the registry
@@ -189,6 +205,7 @@ async function build(
   include: readonly string[],
   args: Readonly<Record<string, string>>,
   log: string,
+  more: readonly string[] = [],
 ): Promise<void> {
   const context = mkdtempSync(join(cache(), 'context.'))
   const draft = `${image.archive}.new`
@@ -208,8 +225,15 @@ async function build(
     const flags = [
       '--layers',
       '--pull-never',
+      // The other format has no place for HEALTHCHECK.
+      '--format',
+      'docker',
+      // The same content shall have the same digest: every file is of 1970.
+      '--timestamp',
+      '0',
       ...given,
       ...trustVolume(),
+      ...more,
       '-f',
       request.dockerfile,
       '-t',
@@ -326,6 +350,7 @@ async function dropOldArchives(name: string, log: string): Promise<void> {
   const files = new Map(readdirSync(cache()).map((file) => [file, statSync(join(cache(), file)).mtimeMs]))
   for (const file of oldArchives(files, name, keptArchives)) {
     rmSync(join(cache(), file))
+    rmSync(join(cache(), file.replace(/tar$/, 'cdx.json')), { force: true })
     const reference = `taskqueue.local/${name}:${basename(file, '.tar').slice(name.length + 1)}`
     // Its layers stay where another image has them too.
     await attempt('unshare', isolation(['buildah', ...storage(), 'rmi', reference]), { log })

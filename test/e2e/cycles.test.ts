@@ -23,12 +23,14 @@ const LEASE_MS = 15_000
 /** Cycles take 5 to 30 seconds here. */
 const CYCLE_DEADLINE_MS = 90_000
 
+/** Changed by each rolling update: it is in the pod, as its grace period and in the worker's environment. */
+let maxTaskSeconds = 30
 const pool = (replicas: number): object => ({
   name: 'default',
   queues: [NAME],
   concurrency: 4,
   replicas,
-  maxTaskSeconds: 30,
+  maxTaskSeconds,
   resources: { requests: { cpu: '20m', memory: '64Mi' }, limits: { memory: '256Mi' } },
 })
 const cycles = {
@@ -109,12 +111,12 @@ async function scaleDown(): Promise<void> {
   await settled(MOST)
 }
 
-let revision = 0
 async function rollingUpdate(): Promise<void> {
-  const value = String(++revision)
-  await patchSpec(NAME, { env: [{ name: 'CYCLE', value }] })
-  const isNew = (pod: LivePod): boolean => JSON.stringify(pod).includes(`{"name":"CYCLE","value":"${value}"}`)
-  await settled(MOST, isNew)
+  const hash = ({ metadata: { labels } }: LivePod): string | undefined => labels?.['pod-template-hash']
+  const old = new Set((await pods()).map(hash))
+  maxTaskSeconds += 1
+  await patchSpec(NAME, { workers: [pool(MOST)] })
+  await settled(MOST, (pod) => !old.has(hash(pod)))
 }
 
 /** What `kubectl drain` asks for. */
