@@ -69,7 +69,7 @@ function page(report: Report): string {
     ...outcomes.flatMap((outcome) => section(outcome, limits)),
     ...enduranceSections(endurance),
     ...(others.length > 0 ? ['## The other benchmarks, as they print'] : []),
-    ...others.flatMap(({ command, lines }) => [`\`${command}\``, `\`\`\`\n${lines.join('\n')}\n\`\`\``]),
+    ...others.flatMap(({ command, lines }) => [`\`${command}\``, `\`\`\`text\n${lines.join('\n')}\n\`\`\``]),
   ].join('\n\n')
 }
 
