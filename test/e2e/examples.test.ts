@@ -29,12 +29,12 @@ async function run(task: string, args: unknown[], queueName: string): Promise<un
 
 describe('the shop', () => {
   it('takes an order, and sends its mail by a pool that had no pod', async () => {
-    const taken = (await run('shop.order', ['A-17', ['tea'], 'ada'], 'orders')) as { mail: string }
+    const taken = (await run('shop.order', ['A-17', ['tea'], 'ada'], 'shop-orders')) as { mail: string }
     expect(await app.result(taken.mail).get({ timeoutSeconds: 90 })).toEqual({ to: 'ada', subject: 'Your order A-17' })
   })
 
   it('keeps an order that is wrong among the dead letters, and says so', async () => {
-    await expect(run('shop.order', ['A-18', [], 'ada'], 'orders')).rejects.toThrow(/no lines/)
+    await expect(run('shop.order', ['A-18', [], 'ada'], 'shop-orders')).rejects.toThrow(/no lines/)
     await eventually(
       async () => expect((await queue('shop')).status?.deadLetters?.count ?? 0).toBeGreaterThanOrEqual(1),
       60_000,

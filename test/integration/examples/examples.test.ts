@@ -61,7 +61,10 @@ describe('the shop', () => {
     try {
       const run = async (task: string, given: unknown[], queue: string): Promise<unknown> =>
         (await app.send(task, given, { queue })).get({ timeoutSeconds: 30 })
-      const taken = (await run('shop.order', ['A-17', ['tea'], 'ada'], 'orders')) as { mail: string; lines: number }
+      const taken = (await run('shop.order', ['A-17', ['tea'], 'ada'], 'shop-orders')) as {
+        mail: string
+        lines: number
+      }
       expect(taken.lines).toBe(1)
       const mail = await app.result(taken.mail).get({ timeoutSeconds: 30 })
       expect(mail).toEqual({ to: 'ada', subject: 'Your order A-17' })
@@ -69,7 +72,7 @@ describe('the shop', () => {
         expect(await run(task, [], queue ?? '')).toMatchObject({
           night: expect.stringMatching(/^\d{4}-\d\d-\d\d$/) as string,
         })
-      await expect(run('shop.order', ['A-18', [], 'ada'], 'orders')).rejects.toThrow(/no lines/)
+      await expect(run('shop.order', ['A-18', [], 'ada'], 'shop-orders')).rejects.toThrow(/no lines/)
       await eventually(async () =>
         expect((await attempt(command, ['dead', 'list', '--json'], { env })).stdout).toContain('A-18'),
       )
