@@ -54,7 +54,7 @@ export function whole(
   most: number,
   meaning: string,
 ): NumberVariable {
-  return { kind: 'number', variable, fallback, least, most, whole: true, meaning }
+  return { ...number(variable, fallback, least, most, meaning), whole: true }
 }
 
 export function choice<const T extends string>(

@@ -51,9 +51,9 @@ export function releaseOf({ id, headers }: TaskMessage): Pick<Outcome, 'release'
 }
 
 /** The outcome of a task that has ended for good: it holds no name any more. */
-export function withRelease(outcome: Outcome, { id, headers }: TaskMessage): Outcome {
-  const name = headers[UNIQUE_HEADER]
-  return typeof name === 'string' ? { ...outcome, release: { name, id } } : outcome
+export function withRelease(outcome: Outcome, message: TaskMessage): Outcome {
+  const { release } = releaseOf(message)
+  return release ? { ...outcome, release } : outcome
 }
 
 /** The result of a task that was called off, or whose time was over; none where nobody wants it. */

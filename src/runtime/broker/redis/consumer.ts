@@ -20,7 +20,14 @@ import type { LeaseSlots } from './lease-slots.ts'
 import type { QueueSet } from './queue-set.ts'
 import { joinCall, takeCall } from './queue-calls.ts'
 import { addScript, isNoScript, loadScripts, runScript, TICK_SCRIPTS, type ScriptCall } from './scripts.ts'
-import { complaintAbout, settleCall, settleOrder, type PendingOutcome } from './settle-call.ts'
+import {
+  answerOrder,
+  complaintAbout,
+  settleBatch,
+  settleCall,
+  type PendingOutcome,
+  type SettleBatch,
+} from './settle-call.ts'
 import { POLL_MS, Sweeps, type DeadLetterKeeping } from './sweeps.ts'
 import { formatTag } from './tag.ts'
 import { uuid4 } from '../../protocol/uuid.ts'
@@ -255,12 +262,13 @@ export class RedisConsumer {
   }
 
   #send(want: number): void {
-    const outcomes = settleOrder(this.#pending.slice(0, MAX_BATCH))
+    const batch = settleBatch(this.#pending.slice(0, MAX_BATCH))
+    const outcomes = answerOrder(batch)
     this.#pending = this.#pending.slice(MAX_BATCH)
     const firstNumber = this.#number
     this.#number += want
     const plan = { outcomes, want, firstNumber, order: this.#order() }
-    const tick: Tick = { ...plan, calls: this.#calls(plan) }
+    const tick: Tick = { ...plan, calls: this.#calls(plan, batch) }
     this.#requested += want
     this.#ticks += 1
     this.#unsettled += outcomes.length
@@ -272,12 +280,11 @@ export class RedisConsumer {
     })
   }
 
-  #calls(tick: Omit<Tick, 'calls'>): ScriptCall[] {
+  #calls(tick: Omit<Tick, 'calls'>, batch: SettleBatch): ScriptCall[] {
     const { keys, process, queues } = this.#deps
     const { outcomes, want, firstNumber, order } = tick
     const calls = this.#sweeps.due(keys, queues.active)
-    if (outcomes.length > 0)
-      calls.push(settleCall(outcomes, keys, (priority) => this.#parkTag(priority), this.#deps.dead))
+    if (outcomes.length > 0) calls.push(settleCall(batch, keys, (priority) => this.#parkTag(priority), this.#deps.dead))
     if (want > 0) calls.push(takeCall(keys, order, { want, process, firstNumber, leaseSeconds: LEASE_SECONDS }))
     return calls
   }

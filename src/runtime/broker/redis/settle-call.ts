@@ -29,18 +29,29 @@ export interface DeadBounds {
 /** Makes the tag of a message that is parked. */
 export type ParkTag = (priority: number) => string
 
-/** In the order in which settle.lua takes them: those that are done and nothing else come first, those of one queue together. */
-export function settleOrder(batch: readonly PendingOutcome[]): PendingOutcome[] {
+/** A batch as settle.lua takes it: first the outcomes that are done and nothing else, by their queues, then the others. */
+export interface SettleBatch {
+  readonly done: ReadonlyMap<string, readonly PendingOutcome[]>
+  readonly others: readonly PendingOutcome[]
+}
+
+export function settleBatch(outcomes: readonly PendingOutcome[]): SettleBatch {
   const done = new Map<string, PendingOutcome[]>()
   const others: PendingOutcome[] = []
-  for (const pending of batch) {
-    if (!isPlain(pending.outcome)) others.push(pending)
-    else {
-      const list = done.get(pending.queue)
-      if (list) list.push(pending)
-      else done.set(pending.queue, [pending])
+  for (const pending of outcomes) {
+    if (!isPlain(pending.outcome)) {
+      others.push(pending)
+      continue
     }
+    const list = done.get(pending.queue)
+    if (list) list.push(pending)
+    else done.set(pending.queue, [pending])
   }
+  return { done, others }
+}
+
+/** Its outcomes in the order of settle.lua's answers. */
+export function answerOrder({ done, others }: SettleBatch): PendingOutcome[] {
   return [...[...done.values()].flat(), ...others]
 }
 
@@ -51,42 +62,19 @@ function isPlain(outcome: Outcome): boolean {
   return !result && !following && !release && (publish === undefined || publish.length === 0)
 }
 
-/**
- * The call that settles a batch; settle.lua replies one character an outcome, in this order.
- * @param batch in the order of settleOrder()
- */
-export function settleCall(
-  batch: readonly PendingOutcome[],
-  keys: Keys,
-  parkTag: ParkTag,
-  dead: DeadBounds,
-): ScriptCall {
+/** The call that settles a batch; settle.lua replies one character an outcome, in the order of {@link answerOrder}. */
+export function settleCall({ done, others }: SettleBatch, keys: Keys, parkTag: ParkTag, dead: DeadBounds): ScriptCall {
   const table = new KeyTable([keys.unacked, keys.unackedIndex])
-  const done = doneByQueue(batch)
-  const args: (string | number)[] = [done.length]
-  let plain = 0
-  for (const { queue, tags } of done) {
-    args.push(table.number(keys.leases(queue)), tags.length, ...tags)
-    plain += tags.length
-  }
-  for (const { outcome, queue, once } of batch.slice(plain)) {
+  const args: (string | number)[] = [done.size]
+  for (const [queue, list] of done)
+    args.push(table.number(keys.leases(queue)), list.length, ...list.map(({ outcome }) => outcome.token ?? ''))
+  for (const { outcome, queue, once } of others) {
     const actions = actionsOf(outcome, queue, keys, table, { parkTag, dead })
     if (once !== undefined) actions.unshift(['O', table.number(keys.once(once)), ONCE_SECONDS])
     args.push(outcome.token ?? '', table.number(keys.leases(queue)), JSON.stringify(queue), actions.length)
     for (const action of actions) args.push(...action)
   }
   return { name: 'settle', keys: table.keys, args }
-}
-
-function doneByQueue(batch: readonly PendingOutcome[]): { readonly queue: string; readonly tags: string[] }[] {
-  const groups: { readonly queue: string; readonly tags: string[] }[] = []
-  for (const { outcome, queue } of batch) {
-    if (!isPlain(outcome) || outcome.token === null) break
-    const last = groups.at(-1)
-    if (last?.queue === queue) last.tags.push(outcome.token)
-    else groups.push({ queue, tags: [outcome.token] })
-  }
-  return groups
 }
 
 /** What is to be said about the broker's answer to an outcome (see settle.lua); undefined when it was done. */
