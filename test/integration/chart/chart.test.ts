@@ -62,12 +62,10 @@ const switches: Readonly<Record<string, object>> = {
 
 let plane: ControlPlane
 let helm: string
-let kubectl: string
 
 beforeAll(async () => {
   const quiet = new Stages(() => undefined)
   helm = join(await ensureBinary('helm', quiet), 'helm')
-  kubectl = join(await ensureBinary('cluster', quiet), 'kubectl')
   plane = await ControlPlane.start()
   const rules = structuredClone(podMonitorCrd)
   rules.metadata.name = 'prometheusrules.monitoring.coreos.com'
@@ -107,11 +105,7 @@ describe('the chart', () => {
   it.each(Object.entries(switches))('with %s is taken by a real API server, field by field', async (_, values) => {
     // The pod of `helm test` needs its account to be there; e2e runs it.
     const text = await rendered(values, '--skip-tests')
-    const flags = ['apply', '--server-side', '--dry-run=server', '--validate=strict', '--force-conflicts', '-f', '-']
-    const { status, stderr } = await attempt(kubectl, flags, {
-      input: text,
-      env: { ...process.env, KUBECONFIG: plane.server.kubeconfig },
-    })
+    const { status, stderr } = await plane.dryRun(text)
     expect(stderr).toBe('')
     expect(status).toBe(0)
   })

@@ -36,11 +36,7 @@ afterAll(async () => {
 
 /** What the API server has against it; empty when it would take it. */
 async function refusal(text: string): Promise<string> {
-  const flags = ['apply', '--server-side', '--dry-run=server', '--validate=strict', '--force-conflicts', '-f', '-']
-  const { status, stderr } = await attempt(plane.server.kubectl, flags, {
-    input: text,
-    env: { ...process.env, KUBECONFIG: plane.server.kubeconfig },
-  })
+  const { status, stderr } = await plane.dryRun(text)
   return status === 0 ? '' : stderr
 }
 
