@@ -17,11 +17,14 @@ import { subject as celery } from './subjects/celery.ts'
 
 const root = join(import.meta.dirname, '../../..')
 
-interface Entry {
-  readonly make: () => Promise<Subject>
-  /** Jobs and faults of the long mode: as many as it can do in some eight minutes, ours in fifteen. */
+interface Size {
   readonly jobs: number
   readonly faults: number
+}
+
+/** Its size is that of the long mode: as many as it can do in some eight minutes, ours in fifteen. */
+interface Entry extends Size {
+  readonly make: () => Promise<Subject>
 }
 const known: Readonly<Record<string, Entry>> = {
   ours: { make: alone, jobs: 200_000, faults: 200 },
@@ -34,7 +37,6 @@ const known: Readonly<Record<string, Entry>> = {
 const PROMOTIONS = { jobs: 4000, faults: 18 }
 const PROMOTIONS_CELERY = { jobs: 900, faults: 18 }
 const QUICK = { jobs: 5000, faults: 20 }
-/** Celery's workers here have one slot each. */
 const QUICK_CELERY = { jobs: 1000, faults: 20 }
 
 const { values } = parseArgs({
@@ -54,59 +56,66 @@ function say(line: string): void {
   process.stdout.write(`${line}\n`)
 }
 
-async function one(name: string): Promise<Row> {
+/** Celery's workers here have one slot each. */
+const isSlow = (name: string): boolean => name === 'celery' || name === 'mixed'
+
+function entryOf(name: string): Entry {
   const entry = known[name]
   if (!entry) throw new Error(`there is no subject ${name}: known are ${Object.keys(known).join(', ')}`)
-  const quick = name === 'celery' || name === 'mixed' ? QUICK_CELERY : QUICK
-  const size = values.quick ? quick : entry
+  return entry
+}
+
+/** How large the campaign of a subject is. */
+function sizeOf(name: string): Size {
+  if (values.quick) return isSlow(name) ? QUICK_CELERY : QUICK
+  const { jobs, faults } = entryOf(name)
+  const share = Number(values.share)
+  return { jobs: Math.round(jobs * share), faults: Math.round(faults * share) }
+}
+
+async function one(name: string): Promise<Row> {
+  const size = sizeOf(name)
+  const jobs = Number(values.jobs ?? size.jobs)
+  const faults = Number(values.faults ?? size.faults)
+  return judged(name, '', { jobs, faults }, runCampaign)
+}
+
+function promoted(name: string): Promise<Row> {
+  const size = isSlow(name) ? PROMOTIONS_CELERY : PROMOTIONS
+  return judged(name, ', with a replica that is promoted', size, promotionCampaign)
+}
+
+/** Runs a campaign of a subject, and tells what came of it. */
+async function judged(name: string, how: string, size: Size, campaign: typeof promotionCampaign): Promise<Row> {
+  const subject = await entryOf(name).make()
   const seed = Number(values.seed ?? randomInt(1, 1_000_000_000))
-  const share = values.quick ? 1 : Number(values.share)
-  const jobs = Number(values.jobs ?? Math.round(size.jobs * share))
-  const faults = Number(values.faults ?? Math.round(size.faults * share))
-  const subject = await entry.make()
-  say(`==> ${subject.label}: ${jobs} jobs, ${faults} faults, seed ${seed}`)
-  const { verdict, seconds, said } = await runCampaign(subject, { seed, jobs, faults, say, drainSeconds: 180 })
+  say(`==> ${subject.label}${how}: ${size.jobs} jobs, ${size.faults} faults, seed ${seed}`)
+  const { verdict, seconds, said } = await campaign(subject, { seed, ...size, say, drainSeconds: 180 })
   say(`    ${JSON.stringify(verdict.counts)} in ${seconds.toFixed(0)} s; violations: ${verdict.violations.length}`)
   for (const { rule, id, text } of verdict.violations.slice(0, 20)) say(`    ${rule}: ${id}: ${text}`)
   if (verdict.violations.length > 0 && name === 'ours')
     for (const line of said.slice(-30)) say(`    | ${line.slice(0, 300)}`)
-  return { name, label: subject.label, seed, jobs, faults, seconds, verdict }
-}
-
-async function promoted(name: string): Promise<Row> {
-  const entry = known[name]
-  if (!entry) throw new Error(`there is no subject ${name}`)
-  const seed = Number(values.seed ?? randomInt(1, 1_000_000_000))
-  const size = name === 'celery' || name === 'mixed' ? PROMOTIONS_CELERY : PROMOTIONS
-  const subject = await entry.make()
-  say(`==> ${subject.label}, with a replica that is promoted: ${size.jobs} jobs, ${size.faults} faults, seed ${seed}`)
-  const { verdict, seconds } = await promotionCampaign(subject, { seed, ...size, say, drainSeconds: 180 })
-  say(`    ${JSON.stringify(verdict.counts)} in ${seconds.toFixed(0)} s; violations: ${verdict.violations.length}`)
-  for (const { rule, id, text } of verdict.violations.slice(0, 20)) say(`    ${rule}: ${id}: ${text}`)
   return { name, label: subject.label, seed, ...size, seconds, verdict }
 }
 
-const rows: Row[] = []
-const promotions: Row[] = []
 const unfinished: string[] = []
-for (const name of values.subjects.split(','))
-  try {
-    rows.push(await one(name))
-  } catch (error) {
-    // Its column is left out, and that is said; the others' figures stand.
-    unfinished.push(name)
-    say(
-      `    ${name} could not be run to its end: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
-    )
-  }
-if (!values.quick)
+
+/** The rows of all subjects whose campaign ends. The column of another is left out, and that is said; the others' figures stand. */
+async function rowsOf(run: (name: string) => Promise<Row>, how = ''): Promise<Row[]> {
+  const rows: Row[] = []
   for (const name of values.subjects.split(','))
     try {
-      promotions.push(await promoted(name))
+      rows.push(await run(name))
     } catch (error) {
-      unfinished.push(`${name} with a replica`)
-      say(`    ${name} could not be run to its end: ${error instanceof Error ? error.message : String(error)}`)
+      unfinished.push(`${name}${how}`)
+      const why = error instanceof Error ? (error.stack ?? error.message) : String(error)
+      say(`    ${name} could not be run to its end: ${why}`)
     }
+  return rows
+}
+
+const rows = await rowsOf(one)
+const promotions = values.quick ? [] : await rowsOf(promoted, ' with a replica')
 if (!values['no-write']) {
   const machine = `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}`
   const date = new Date().toISOString().slice(0, 10)
