@@ -1,5 +1,5 @@
-// Generates from the CRD, the one source of the schema: the TypeScript types of a TaskQueue and the chart's copy of the CRD.
-// `--check` writes nothing and exits 1 when either is stale. Not part of any package.
+// Generates from the CRD, the one source of the schema: the TypeScript types of a TaskQueue, its defaults and the chart's copy of the CRD.
+// `--check` writes nothing and exits 1 when one of them is stale. Not part of any package.
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -11,6 +11,7 @@ import { writeOrCheck } from '../deploy/generated.ts'
 const root = join(import.meta.dirname, '..')
 const source = join(root, 'crds/taskqueues.taskqueue.dev.yaml')
 const typesPath = join(root, 'src/operator/taskqueue.ts')
+const defaultsPath = join(root, 'src/operator/defaults.ts')
 const chartPath = join(root, 'charts/taskqueue-operator/templates/crd.yaml')
 
 interface Schema {
@@ -82,6 +83,38 @@ export type PodTemplateOverlay = NonNullable<TaskQueueSpec['podTemplate']>
   return format(text, { ...(await resolveConfig(typesPath)), parser: 'typescript' })
 }
 
+interface Defaults {
+  default?: unknown
+  properties?: Record<string, Defaults>
+  items?: Defaults
+}
+
+/** Of the schema what has a default, and the way there; undefined where nothing has. */
+function defaultsOf(schema: Schema): Defaults | undefined {
+  const entries = Object.entries(schema.properties ?? {}).flatMap(([name, property]) => {
+    const found = defaultsOf(property)
+    return found ? [[name, found] as const] : []
+  })
+  const items = schema.items && defaultsOf(schema.items)
+  const found = {
+    ...(schema.default === undefined ? {} : { default: schema.default }),
+    ...(entries.length > 0 ? { properties: Object.fromEntries(entries) } : {}),
+    ...(items ? { items } : {}),
+  }
+  return Object.keys(found).length > 0 ? found : undefined
+}
+
+async function defaults(crd: Crd): Promise<string> {
+  const spec = crd.spec.versions[0]?.schema.openAPIV3Schema.properties?.['spec']
+  const text = `// The defaults of the TaskQueue resource. Generated from crds/ by \`make generate\`: do not edit. Who fills them in is defaulted.ts.
+
+import type { Defaults } from './defaulted.ts'
+
+export const specDefaults: Defaults = ${JSON.stringify((spec && defaultsOf(spec)) ?? {})}
+`
+  return format(text, { ...(await resolveConfig(defaultsPath)), parser: 'typescript' })
+}
+
 /** Helm never upgrades what is in a chart's crds/ folder, so the CRD is a template, kept on uninstall unless told otherwise. */
 function chartTemplate(crd: Crd): string {
   const { metadata, ...rest } = crd
@@ -107,5 +140,6 @@ ${withLabels}{{- end }}
 const crd = parse(readFileSync(source, 'utf8'), { maxAliasCount: 1000 }) as Crd
 writeOrCheck([
   { path: typesPath, text: await types(crd) },
+  { path: defaultsPath, text: await defaults(crd) },
   { path: chartPath, text: chartTemplate(crd) },
 ])

@@ -26,17 +26,12 @@ const root = join(import.meta.dirname, '..')
 const packages = ['runtime', 'operator', 'companion'] as const
 type Package = (typeof packages)[number]
 
-export interface ProjectImages {
-  operator: Image
-  orders: Image
-  shop: Image
-  reports: Image
-  redis: Image
-  chronyd: Image
-}
+export type ProjectImages = Record<'operator' | 'orders' | 'shop' | 'reports' | 'redis' | 'chronyd', Image>
 
 /** What an image's labels say of where it comes from; left out, they are empty, so that a new commit alone makes no new image. */
 export interface Origin {
+  /** Of the project, when it is not the one of package.json. */
+  readonly version?: string
   /** Of the commit. */
   readonly revision?: string
   /** Of the commit, in seconds since 1970. */
@@ -53,8 +48,8 @@ export async function operatorImage(stages: Stages, origin: Origin = {}): Promis
 /** What {@link operatorImage} builds, for who builds it once more. */
 export async function operatorRequest(stages: Stages, origin: Origin = {}): Promise<ImageRequest> {
   const node = await nodeBase(stages)
-  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }
-  const { revision = '', createdSeconds, source = '' } = origin
+  const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }
+  const { version = manifest.version, revision = '', createdSeconds, source = '' } = origin
   const created = createdSeconds === undefined ? '' : new Date(createdSeconds * 1000).toISOString()
   return {
     name: 'operator',
@@ -117,29 +112,16 @@ export async function projectImages(stages: Stages, origin: Origin = {}): Promis
  * Brings the images to a cluster: pushed to the registry that TASKQUEUE_REGISTRY names, else loaded into its nodes.
  * @returns the images under the names by which the cluster knows them
  */
-export async function deliverImages(
-  images: ProjectImages,
+export async function deliverImages<Name extends string>(
+  images: Readonly<Record<Name, Image>>,
   cluster: { load(archives: readonly string[]): Promise<void> },
   stages: Stages,
   registry = process.env.TASKQUEUE_REGISTRY,
-): Promise<ProjectImages> {
-  if (registry === undefined || registry === '') {
-    await cluster.load(archives(images))
-    return images
-  }
-  return {
-    operator: await pushImage(images.operator, registry, stages),
-    orders: await pushImage(images.orders, registry, stages),
-    shop: await pushImage(images.shop, registry, stages),
-    reports: await pushImage(images.reports, registry, stages),
-    redis: await pushImage(images.redis, registry, stages),
-    chronyd: await pushImage(images.chronyd, registry, stages),
-  }
-}
-
-/** What has to be loaded into a cluster. */
-function archives({ operator, orders, shop, reports, redis, chronyd }: ProjectImages): string[] {
-  return [operator, orders, shop, reports, redis, chronyd].map((image) => image.archive)
+): Promise<Record<Name, Image>> {
+  const entries = Object.entries<Image>(images)
+  if (registry === undefined || registry === '') await cluster.load(entries.map(([, { archive }]) => archive))
+  else for (const entry of entries) entry[1] = await pushImage(entry[1], registry, stages)
+  return Object.fromEntries(entries) as Record<Name, Image>
 }
 
 /** The very Node that runs this, with nothing beside it. */
@@ -305,7 +287,7 @@ async function build(): Promise<void> {
     copyFileSync(list, beside)
     process.stdout.write(`${beside}\n`)
   }
-  for (const archive of archives(images)) process.stdout.write(`${archive}\n`)
+  for (const { archive } of Object.values(images)) process.stdout.write(`${archive}\n`)
 }
 
 if (import.meta.main) {

@@ -6,6 +6,7 @@ import type { ProjectImages } from '../images.ts'
 import type { Kubectl } from './kubectl.ts'
 
 const root = join(import.meta.dirname, '../..')
+export const CHART = join(root, 'charts/taskqueue-operator')
 export const RELEASE = 'taskqueue-operator'
 export const OPERATOR_NAMESPACE = 'taskqueue-system'
 export const DEMO_NAMESPACE = 'demo'
@@ -13,16 +14,17 @@ export const DEMO_NAMESPACE = 'demo'
 /**
  * `helm upgrade --install`, which is also right when an earlier run was killed half-way. Waits until the operator is ready.
  * @param more values of the chart, by their name at the top
+ * @param chart its folder, when it is not this checkout's
  */
 export async function installOperator(
   kubectl: Kubectl,
   image: string,
   more: Readonly<Record<string, unknown>> = {},
+  chart = CHART,
 ): Promise<void> {
   await clearPendingRelease(kubectl)
   const colon = image.lastIndexOf(':')
   const values = [`image.repository=${image.slice(0, colon)}`, `image.tag=${image.slice(colon + 1)}`]
-  const chart = join(root, 'charts/taskqueue-operator')
   const where = ['--namespace', OPERATOR_NAMESPACE, '--create-namespace', '--wait', '--timeout', '180s']
   await kubectl.helm(
     'upgrade',

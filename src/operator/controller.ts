@@ -35,12 +35,14 @@ import {
   type LiveDeployment,
   type LivePod,
 } from './objects.ts'
+import { defaulted } from './defaulted.ts'
+import { specDefaults } from './defaults.ts'
 import { keptChild, keptPod, keptQueue } from './kept.ts'
 import { Reconciler, type Caches } from './reconcile.ts'
 import { registerTaskQueueMetrics } from './taskqueuemetrics.ts'
 import { secretReferences, secretsRevision } from './secretsrevision.ts'
 import type { Settings } from './settings.ts'
-import type { TaskQueue } from './taskqueue.ts'
+import type { TaskQueue, TaskQueueSpec } from './taskqueue.ts'
 
 export interface ControllerDeps {
   readonly client: KubeClient
@@ -93,7 +95,7 @@ export class Controller {
       if (this.#synced) this.#queue.add(key)
     }
     this.#caches = {
-      taskQueues: new Cache<TaskQueue>(keyOf, enqueue, keptQueue),
+      taskQueues: new Cache<TaskQueue>(keyOf, enqueue, withDefaults(log)),
       deployments: new Cache<LiveDeployment>(ownerKey, enqueue, keptChild),
       pods: new Cache<LivePod>(ownerKey, enqueue, keptPod),
       configMaps: new Cache<LiveConfigMap>(ownerKey, enqueue, keptChild),
@@ -207,6 +209,24 @@ export class Controller {
       this.#metrics.watchTroubles.inc()
       this.#log.warn(`A list or watch failed and is tried again: ${message}`)
     })
+  }
+}
+
+/** What the caches keep of a TaskQueue. That the CRD is of an older release is told once a field, since values of new fields are lost with it. */
+function withDefaults(log: Logger): (queue: TaskQueue) => TaskQueue {
+  const told = new Set<string>()
+  const tell = (field: string): void => {
+    if (told.has(field)) return
+    told.add(field)
+    log.warn(
+      { field },
+      `The CRD of TaskQueue has no default for ${field}: it is of an older release, which drops what is set there. The default of this release is taken; apply its CRD (helm upgrade with crds.install, or crds/taskqueues.taskqueue.dev.yaml).`,
+    )
+  }
+  return (queue) => {
+    const kept = keptQueue(queue)
+    const spec = defaulted(kept.spec, specDefaults, 'spec', tell) as TaskQueueSpec
+    return spec === kept.spec ? kept : { ...kept, spec }
   }
 }
 

@@ -43,6 +43,15 @@ export function isConflict(error: unknown): boolean {
   return error instanceof ApiError && error.status === 409
 }
 
+/**
+ * The paths of fields that the schema of the server lacks, as its answer to a server-side apply names them: `.status.patrol`. Empty for every
+ * other error.
+ */
+export function undeclaredFields(error: unknown): string[] {
+  if (!(error instanceof ApiError)) return []
+  return [...error.explanation.matchAll(/(\.[^:\s,]+): field not declared in schema/g)].map(([, path]) => path ?? '')
+}
+
 /** The message of anything thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)

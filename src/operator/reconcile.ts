@@ -116,7 +116,7 @@ export class Reconciler {
     )
     this.#scaling = new Scaling(clock)
     this.#drain = new PodDrain(client, caches.pods, clock)
-    this.#status = new StatusWriter(client, caches.taskQueues)
+    this.#status = new StatusWriter(client, caches.taskQueues, clock)
     this.#patrolEvents = new PatrolEvents(events)
     this.#patrolMetrics = patrolMetrics
     this.#replacement = new PodReplacement({

@@ -6,7 +6,8 @@ import type { TestProject } from 'vitest/node'
 import { diagnose } from '../../deploy/demo/diagnosis.ts'
 import { example, installOperator, OPERATOR_NAMESPACE, RELEASE, waitReady } from '../../deploy/demo/install.ts'
 import { Kubectl } from '../../deploy/demo/kubectl.ts'
-import { deliverImages, projectImages, type ProjectImages } from '../../deploy/images.ts'
+import { deliverImages, operatorImage, projectImages, type ProjectImages } from '../../deploy/images.ts'
+import { PREVIOUS_VERSION } from './previous.ts'
 import { CLOCK_NAMESPACE, disciplineValues, timeServer } from './timeserver.ts'
 import { clusterEnvironment, openCluster, type Cluster } from '../../deploy/local/cluster.ts'
 import { describeFailure, Stages } from '../../deploy/local/stage.ts'
@@ -17,6 +18,8 @@ declare module 'vitest' {
   export interface ProvidedContext {
     clusterEnv: { KUBECONFIG: string; PATH: string }
     operatorImage: string
+    previousImage: string
+    operatorValues: Record<string, unknown>
     ordersImage: string
     images: ProjectImages
   }
@@ -52,13 +55,15 @@ async function prepare(
   kubectl: Kubectl,
   stages: Stages,
 ): Promise<void> {
-  const images = await deliverImages(await projectImages(stages), cluster, stages)
+  const previous = await operatorImage(stages, { version: PREVIOUS_VERSION })
+  const images = await deliverImages({ ...(await projectImages(stages)), previous }, cluster, stages)
+  const operatorValues = {
+    ...disciplineValues(images.chronyd),
+    helmTest: { broker: { urlFrom: { secretKeyRef: { name: 'helm-test', key: 'url' } } } },
+  }
   await stages.run(`operator by helm into ${OPERATOR_NAMESPACE}`, async () => {
     await kubectl.apply(JSON.stringify({ apiVersion: 'v1', kind: 'List', items: timeServer(images.chronyd) }))
-    await installOperator(kubectl, images.operator.reference, {
-      ...disciplineValues(images.chronyd),
-      helmTest: { broker: { urlFrom: { secretKeyRef: { name: 'helm-test', key: 'url' } } } },
-    })
+    await installOperator(kubectl, images.operator.reference, operatorValues)
     await kubectl.apply(JSON.stringify(helmTestSecret))
   })
   await stages.run(`examples in namespace ${NAMESPACE}`, async () => {
@@ -68,6 +73,8 @@ async function prepare(
   })
   project.provide('clusterEnv', env)
   project.provide('operatorImage', images.operator.reference)
+  project.provide('previousImage', images.previous.reference)
+  project.provide('operatorValues', operatorValues)
   project.provide('ordersImage', images.orders.reference)
   project.provide('images', images)
 }

@@ -261,7 +261,7 @@ export class BrokerInspector {
         connection.readPresence(presenceKey(target)),
       ])
       const fresh = freshness.fresh(presence, this.#clock.monotonic())
-      void this.#patrols.visit(`${target.namespace}/${target.name}`, connection)
+      void this.#patrols.visit(`${target.namespace}/${target.name}`, connection, url)
       return {
         reachable: true,
         queues: new Map(

@@ -3,13 +3,14 @@
 
 import { createHash } from 'node:crypto'
 import { presenceKey, type BrokerConnection } from '@taskqueue/runtime/broker'
-import { look, Patrol, type Finding } from '@taskqueue/runtime/patrol'
+import { look, ordered, Patrol, type Finding } from '@taskqueue/runtime/patrol'
 import { parseSchedules, type Schedule } from '@taskqueue/runtime/triggers'
 import type { Clock } from '../clock.ts'
 import { messageOf } from '../errors.ts'
 import type { ObjectKey } from '../objects.ts'
 import type { DeadLetters, PatrolObservation } from './observation.ts'
 import { START_SECONDS, type PatrolTarget } from './patroltarget.ts'
+import { brokerOf, sharedQueues, type Consuming } from './sharedqueues.ts'
 import { Surveys } from './surveys.ts'
 
 export interface PatrolOptions {
@@ -39,10 +40,11 @@ const SLICE = 50
 /** What is asked for by suspend. */
 const ASKED_FOR: ReadonlySet<Finding['code']> = new Set(['QueueWithoutConsumer', 'ConsumerStalled', 'ConsumerIdle'])
 
-interface Rounds {
+interface Rounds extends Consuming {
   /** Of the target: a change begins anew. */
   readonly hash: string
   readonly target: PatrolTarget
+  broker: string | undefined
   readonly periodMs: number
   readonly patrol: Patrol
   latest: PatrolObservation | undefined
@@ -85,6 +87,7 @@ export class Patrols {
     this.#rounds.set(key, {
       hash,
       target,
+      broker: before?.broker,
       periodMs,
       patrol: new Patrol({ ...limits, startSeconds }),
       latest: undefined,
@@ -113,9 +116,13 @@ export class Patrols {
     for (const [key, { latest, lookedAt }] of this.#rounds) yield { key, latest, lookedAt }
   }
 
-  /** The broker answers: looks, when it is time to. Whoever calls need not wait. */
-  async visit(key: ObjectKey, connection: BrokerConnection): Promise<void> {
+  /**
+   * The broker answers: looks, when it is time to. Whoever calls need not wait.
+   * @param url by which the connection was made
+   */
+  async visit(key: ObjectKey, connection: BrokerConnection, url: string): Promise<void> {
     const rounds = this.#rounds.get(key)
+    if (rounds) rounds.broker = brokerOf(url)
     const now = this.#clock.monotonic()
     if (!rounds || rounds.running || now < rounds.nextAt - rounds.periodMs * EARLY) return
     rounds.running = true
@@ -154,7 +161,8 @@ export class Patrols {
       },
       told,
     )
-    const findings = patrol.see(seen).filter(({ code }) => !target.suspended || !ASKED_FOR.has(code))
+    const all = ordered([...patrol.see(seen), ...sharedQueues(rounds, this.#rounds.values())])
+    const findings = all.filter(({ code }) => !target.suspended || !ASKED_FOR.has(code))
     rounds.lookedAt = this.#clock.now().getTime()
     // Standing still is seen by comparing.
     if (patrol.looks < 2) return

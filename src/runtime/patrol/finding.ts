@@ -15,6 +15,8 @@ export type FindingCode =
   | 'TwoBeats'
   | 'UnackedWithoutIndex'
   | 'UnackedAbandoned'
+  /** Found by the operator alone: who else consumes a queue by intent is written in TaskQueues. */
+  | 'QueueShared'
   | 'Unknown'
 
 /** `critical`: work is lost, or stands still; `warning`: it will; `notice`: it may be as you want it; `unknown`: it could not be asked. */

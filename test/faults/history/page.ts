@@ -102,6 +102,7 @@ function markdown({ rows, promotions, unfinished, machine, node, date }: Page): 
     ].join('\n'),
     ...(unfinished.length > 0 ? [`Could not be run to its end in this run: ${unfinished.join(', ')}.`] : []),
     ...(findings.length > 0 ? ['## What was broken', findings.join('\n')] : []),
+    'Where Celery workers take part, one cause of a loss is not to be mended here: kombu takes a message off its list (`BRPOP`) and writes it down as unacknowledged in a second step, so what was on its way between the two is gone with the connection or the worker. Node workers take and write down in one script.',
     ...promotionSection(promotions),
     '## Again',
     '`node test/faults/history/main.ts --subjects ours --seed SEED --jobs N --faults N` draws the same jobs and the same faults; what the machine makes of them is another matter.',

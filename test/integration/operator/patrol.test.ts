@@ -147,6 +147,21 @@ describe.concurrent('patrol', () => {
     await until('its metrics are gone', async () => (await metricsOf('alone', 'taskqueue_patrol')).length === 0)
   })
 
+  it('tells two TaskQueues that they consume one queue of one broker, until they no longer do', async () => {
+    const redis = await broker()
+    for (const name of ['twin', 'sibling'])
+      await plane.create({ name, spec: nodeSpec(redis.url, { ...SHORT, ...pool('mail', 0) }) })
+    await found('twin', ['QueueShared queue mail'])
+    await found('sibling', ['QueueShared queue mail'])
+    const told = await event('twin', 'QueueShared', 'TaskQueue demo/sibling consumes the queue too')
+    expect(told.type).toBe('Normal')
+    await plane.condition('twin', 'Ready', 'True')
+    await plane.patch('sibling', pool('letters', 0))
+    await found('twin', [])
+    await found('sibling', [])
+    await event('twin', 'PatrolCleared', 'QueueShared')
+  })
+
   it('replaces a stalled pod, one, and none while the broker is away', async () => {
     const redis = await broker()
     const url = redis.url.replace('redis://', 'redis://worker:secret@')

@@ -40,7 +40,7 @@ function newPatrols(): {
     told: () => told,
     look: async (afterMs = 30_000) => {
       now += afterMs
-      await patrols.visit(KEY, connection)
+      await patrols.visit(KEY, connection, 'redis://broker:6379/0')
       return patrols.latest(KEY)?.findings.map(({ code }) => code)
     },
   }
