@@ -14,6 +14,7 @@ import {
 } from 'node:fs'
 import { createHash } from 'node:crypto'
 import { dirname, join } from 'node:path'
+import { installedFor, type LockFile } from './installed.ts'
 import { attempt, run } from './local/command.ts'
 import { LocalClusterError } from './local/errors.ts'
 import { baseImage, buildImage, pushImage, type Image, type ImageRequest } from './local/images.ts'
@@ -26,7 +27,10 @@ const root = join(import.meta.dirname, '..')
 const packages = ['runtime', 'operator', 'companion'] as const
 type Package = (typeof packages)[number]
 
-export type ProjectImages = Record<'operator' | 'orders' | 'shop' | 'reports' | 'redis' | 'chronyd', Image>
+export type ProjectImages = Record<
+  'operator' | 'orders' | 'shop' | 'reports' | 'mixedNode' | 'mixedPython' | 'redis' | 'chronyd',
+  Image
+>
 
 /** What an image's labels say of where it comes from; left out, they are empty, so that a new commit alone makes no new image. */
 export interface Origin {
@@ -70,7 +74,7 @@ export async function projectImages(stages: Stages, origin: Origin = {}): Promis
       {
         name: 'example-orders',
         dockerfile: join(examples, 'orders-app/Dockerfile'),
-        context: await nodeAppContext('orders-app', stages),
+        context: await nodeAppContext({ folder: 'orders-app' }, stages),
         args: { BASE: node.reference },
       },
       stages,
@@ -79,7 +83,7 @@ export async function projectImages(stages: Stages, origin: Origin = {}): Promis
       {
         name: 'example-shop',
         dockerfile: join(examples, 'orders-app/Dockerfile'),
-        context: await nodeAppContext('shop', stages),
+        context: await nodeAppContext({ folder: 'shop' }, stages),
         args: { BASE: node.reference },
       },
       stages,
@@ -88,7 +92,24 @@ export async function projectImages(stages: Stages, origin: Origin = {}): Promis
       {
         name: 'example-reports',
         dockerfile: join(examples, 'reports-app/Dockerfile'),
-        context: await reportsContext(stages),
+        context: await pythonAppContext('reports-app', ['reports.py', 'timers.py', 'jsonlog.py'], stages),
+      },
+      stages,
+    ),
+    mixedNode: await buildImage(
+      {
+        name: 'example-mixed-node',
+        dockerfile: join(examples, 'orders-app/Dockerfile'),
+        context: await nodeAppContext({ folder: 'mixed/node', more: ['server.ts'], packages: ['fastify'] }, stages),
+        args: { BASE: node.reference },
+      },
+      stages,
+    ),
+    mixedPython: await buildImage(
+      {
+        name: 'example-mixed-python',
+        dockerfile: join(examples, 'mixed/python/Dockerfile'),
+        context: await pythonAppContext('mixed/python', ['tasks.py', 'api.py'], stages),
       },
       stages,
     ),
@@ -196,37 +217,49 @@ function onlyProduction(folder: string, wanted: readonly Package[]): void {
     rmSync(join(folder, file), { force: true })
 }
 
+interface NodeApp {
+  /** Under deploy/examples. */
+  readonly folder: string
+  /** Modules beside tasks.ts. */
+  readonly more?: readonly string[]
+  /** That the app needs beside the runtime; as this checkout has them installed. */
+  readonly packages?: readonly string[]
+}
+
 /** An example app with the runtime in its node_modules, as `npm install @taskqueue/runtime` would leave it. */
-async function nodeAppContext(name: 'orders-app' | 'shop', stages: Stages): Promise<string> {
+async function nodeAppContext({ folder, more = [], packages: wanted = [] }: NodeApp, stages: Stages): Promise<string> {
   const production = await productionContext('runtime', ['runtime'], stages)
-  const context = join(contexts(), name)
+  const context = join(contexts(), folder.replaceAll('/', '-'))
   rmSync(context, { recursive: true, force: true })
   mkdirSync(context, { recursive: true })
-  for (const file of ['package.json', 'tasks.ts'])
-    cpSync(join(root, 'deploy/examples', name, file), join(context, file))
+  for (const file of ['package.json', 'tasks.ts', ...more])
+    cpSync(join(root, 'deploy/examples', folder, file), join(context, file))
   cpSync(join(production, 'node_modules'), join(context, 'node_modules'), { recursive: true, verbatimSymlinks: true })
   const runtime = join(context, 'node_modules/@taskqueue/runtime')
   rmSync(runtime, { recursive: true, force: true })
   cpSync(join(production, 'src/runtime'), runtime, { recursive: true })
+  const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as LockFile
+  for (const name of wanted) for (const installed of installedFor(name, lock)) copyInto(context, installed)
   cpSync(join(production, SBOM), join(context, SBOM))
   return context
 }
 
 /** The project's modules and its packages for the Python 3.11 of Debian 12, whatever Python this machine has. */
-async function reportsContext(stages: Stages): Promise<string> {
-  const source = join(root, 'deploy/examples/reports-app')
-  const context = join(contexts(), 'reports-app')
+async function pythonAppContext(folder: string, modules: readonly string[], stages: Stages): Promise<string> {
+  const source = join(root, 'deploy/examples', folder)
+  const name = folder.replaceAll('/', '-')
+  const context = join(contexts(), name)
   const requirements = join(source, 'requirements.txt')
   const key = createHash('sha256').update(readFileSync(requirements)).digest('hex')
-  const stamp = join(contexts(), 'reports-app.lock')
+  const stamp = join(contexts(), `${name}.lock`)
   if (read(stamp) !== key || !existsSync(join(context, 'packages'))) {
-    await stages.run('Python packages of reports-app', async () => {
+    await stages.run(`Python packages of ${name}`, async () => {
       if ((await attempt('python3', ['-m', 'pip', '--version'])).status !== 0) {
         const advice =
           'Python packages are brought by pip, which python3 lacks here. Install it: apt-get install python3-pip'
         throw new LocalClusterError('TOOL_MISSING', advice)
       }
-      const draft = mkdtempSync(join(contexts(), 'reports-app.'))
+      const draft = mkdtempSync(join(contexts(), `${name}.`))
       const target = ['--target', join(draft, 'packages'), '--python-version', '3.11', '--implementation', 'cp']
       const wheels = ['--no-deps', '--only-binary=:all:', '--abi', 'cp311', '--abi', 'abi3', '--abi', 'none']
       const platforms = [
@@ -246,7 +279,7 @@ async function reportsContext(stages: Stages): Promise<string> {
       writeFileSync(stamp, key)
     })
   }
-  for (const file of ['reports.py', 'timers.py', 'jsonlog.py']) cpSync(join(source, file), join(context, file))
+  for (const file of modules) cpSync(join(source, file), join(context, file))
   return context
 }
 
@@ -281,6 +314,7 @@ async function build(): Promise<void> {
     operator: join(contexts(), 'operator', SBOM),
     orders: join(contexts(), 'orders-app', SBOM),
     shop: join(contexts(), 'shop', SBOM),
+    mixedNode: join(contexts(), 'mixed-node', SBOM),
   }
   for (const [name, list] of Object.entries(lists)) {
     const beside = images[name as keyof typeof lists].archive.replace(/tar$/, 'cdx.json')

@@ -60,7 +60,7 @@ async function clearPendingRelease(kubectl: Kubectl): Promise<void> {
 
 /** An example's YAML with the images that were built here in the place of `taskqueue.local/<name>:dev`. */
 export function example(
-  name: 'redis' | 'orders' | 'reports' | 'timers' | 'shop/taskqueue',
+  name: 'redis' | 'orders' | 'reports' | 'timers' | 'shop/taskqueue' | 'mixed/taskqueue',
   images: ProjectImages,
 ): string {
   const text = readFileSync(join(root, 'deploy/examples', `${name}.yaml`), 'utf8')
@@ -68,6 +68,8 @@ export function example(
     .replaceAll('taskqueue.local/example-orders:dev', images.orders.reference)
     .replaceAll('taskqueue.local/example-shop:dev', images.shop.reference)
     .replaceAll('taskqueue.local/example-reports:dev', images.reports.reference)
+    .replaceAll('taskqueue.local/example-mixed-node:dev', images.mixedNode.reference)
+    .replaceAll('taskqueue.local/example-mixed-python:dev', images.mixedPython.reference)
     .replaceAll('taskqueue.local/example-redis:dev', images.redis.reference)
 }
 

@@ -35,7 +35,14 @@ describe('the TaskQueues of the examples', () => {
   })
 
   it('are those of all examples', () => {
-    expect(taskQueues.map(([, { metadata }]) => metadata.name).sort()).toEqual(['orders', 'reports', 'shop', 'timers'])
+    expect(taskQueues.map(([, { metadata }]) => metadata.name).sort()).toEqual([
+      'mixed-node',
+      'mixed-python',
+      'orders',
+      'reports',
+      'shop',
+      'timers',
+    ])
   })
 })
 
