@@ -9,7 +9,7 @@ import type { LivePod } from '../../src/operator/objects.ts'
 import { eventually } from '../fixtures/eventually.ts'
 import { publishedSlots } from '../fixtures/published.ts'
 import { inNamespace, NAMESPACE } from './cluster.ts'
-import { condition, inE2e, kubectl, patchSpec, pod, queue } from './scene.ts'
+import { condition, crash, inE2e, kubectl, patchSpec, pod, queue } from './scene.ts'
 
 const TICKER = 'ticker-beat'
 let forward: PortForward
@@ -64,27 +64,11 @@ async function anew(name: string, before: LivePod, taskQueue: string): Promise<L
   return pod(name)
 }
 
-/**
- * Lets the process of PID 1 end with 1, through the inspector that Node opens on SIGUSR1: a container's own init can't be killed from
- * within. Node waits at its end for a debugger to go, so this one goes.
- */
-const EXIT_1 = `
-process.kill(1, 'SIGUSR1')
-const again = setInterval(async () => {
-  const [target] = await fetch('http://127.0.0.1:9229/json/list').then((r) => r.json(), () => [])
-  if (!target) return
-  clearInterval(again)
-  const inspector = new WebSocket(target.webSocketDebuggerUrl)
-  const params = { expression: 'setTimeout(() => process.exit(1), 100)' }
-  inspector.onopen = () => inspector.send(JSON.stringify({ id: 1, method: 'Runtime.evaluate', params }))
-  inspector.onmessage = () => process.exit(0)
-}, 50)`
-
 describe('the beat Pod', () => {
   it('whose container exits 1 is restarted by the kubelet: the same Pod, its schedule kept', async () => {
     await expectLedger()
     const before = await pod(TICKER)
-    await kubectl.attempt('exec', TICKER, ...inE2e, '--container', 'beat', '--', 'node', '-e', EXIT_1)
+    await crash(TICKER, 'beat')
     await eventually(
       async () => {
         const [container] = (await pod(TICKER)).status?.containerStatuses ?? []

@@ -35,3 +35,24 @@ export async function condition(
     250,
   )
 }
+
+/**
+ * Lets the process of PID 1 end with 1, through the inspector that Node opens on SIGUSR1: a container's own init can't be killed from
+ * within. Node waits at its end for a debugger to go, so this one goes.
+ */
+const EXIT_1 = `
+process.kill(1, 'SIGUSR1')
+const again = setInterval(async () => {
+  const [target] = await fetch('http://127.0.0.1:9229/json/list').then((r) => r.json(), () => [])
+  if (!target) return
+  clearInterval(again)
+  const inspector = new WebSocket(target.webSocketDebuggerUrl)
+  const params = { expression: 'setTimeout(() => process.exit(1), 100)' }
+  inspector.onopen = () => inspector.send(JSON.stringify({ id: 1, method: 'Runtime.evaluate', params }))
+  inspector.onmessage = () => process.exit(0)
+}, 50)`
+
+/** Ends the process of a container at once, in the middle of whatever it does; the kubelet starts it again. */
+export async function crash(podName: string, container: string): Promise<void> {
+  await kubectl.attempt('exec', podName, ...inE2e, '--container', container, '--', 'node', '-e', EXIT_1)
+}

@@ -20,6 +20,7 @@ import { APP } from '../variables.ts'
 import type { Schedule } from '../triggers/schedule.ts'
 import { loadApp } from '../load-app.ts'
 import { tellLastErrors, UNCAUGHT_EXIT_CODE } from './last-errors.ts'
+import { openHealthPort } from './health-port.ts'
 import { settingsFrom, settingsOfFlags } from './options.ts'
 
 /** The name of a beat's lease and cursors: the TaskQueue's, or what stands for it outside of Kubernetes. */
@@ -98,8 +99,7 @@ export async function runBeat(flags: Record<string, unknown>): Promise<void> {
       detail: beat.detail(),
     }),
   })
-  const health = await serveHealth(settings.healthPort, beat)
-  log.info({ event: 'health-port', port: health.port }, `health port ${health.port}`)
+  const health = await openHealthPort(settings.healthPort, flags, log, (port) => serveHealth(port, beat))
   let stopping = false
   const stop = (exitCode: number): void => {
     if (stopping) process.exit(exitCode)

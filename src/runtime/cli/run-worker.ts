@@ -11,6 +11,7 @@ import type { TaskPool } from '../worker/pool.ts'
 import { MAX_CONCURRENCY, TaskWorker } from '../worker/worker.ts'
 import { loadApp } from '../load-app.ts'
 import { APP } from '../variables.ts'
+import { openHealthPort } from './health-port.ts'
 import { settingsFrom, settingsOfFlags } from './options.ts'
 
 /** Runs until it is told to stop. @throws UsageError before it has started */
@@ -55,12 +56,13 @@ export async function runWorker(flags: Record<string, unknown>): Promise<void> {
     onShutdownRequest: () => stop('remote shutdown'),
     onHardLimit: () => stop('hard time limit', { graceSeconds: 0, exitCode: 1 }),
   })
-  const health = await serveWatched(healthPort, worker, {
-    notes: loopNotes,
-    noTaskSeconds: app.settings.loopHeldSeconds,
-    onTrouble: (message) => log.error({ event: 'health-port-trouble' }, message),
-  })
-  log.info({ event: 'health-port', port: health.port }, `health port ${health.port}`)
+  const health = await openHealthPort(healthPort, flags, log, (port) =>
+    serveWatched(port, worker, {
+      notes: loopNotes,
+      noTaskSeconds: app.settings.loopHeldSeconds,
+      onTrouble: (message) => log.error({ event: 'health-port-trouble' }, message),
+    }),
+  )
   process.on('SIGTERM', () => stop('SIGTERM'))
   process.on('SIGINT', () => stop('SIGINT'))
   // After an exception nothing is given back: if a task did this it is counted as lost with its worker, and dies after so many times.

@@ -48,6 +48,26 @@ async function livez(worker: Process, status: number, text: string): Promise<Ans
   })
 }
 
+describe('a health port that another process has', () => {
+  it('gives way to a free one where nobody asked for it, and is refused where somebody did', async () => {
+    const other = createServer()
+    // Somebody's on this machine will do as well.
+    await new Promise<void>((resolve) => other.once('error', () => resolve()).listen(9808, resolve))
+    try {
+      const worker = await startWorker(redis.url, { env: { TASKQUEUE_HEALTH_PORT: '' } })
+      expect((await worker.event('health-port-taken'))['msg']).toContain('9808')
+      expect((await worker.event('health-port'))['port']).not.toBe(9808)
+      expect((await worker.health('/livez')).status).toBe(200)
+      const refused = await run(['worker', '--app', FIXTURE_APP, '--health-port', '9808'], {
+        TASKQUEUE_BROKER_URL: redis.url,
+      })
+      expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining('HealthPortTaken') as string })
+    } finally {
+      await new Promise((resolve) => other.close(resolve))
+    }
+  })
+})
+
 describe('a task that holds the event loop', () => {
   it('is named, and the worker is alive meanwhile; what the main thread must say is said to be late', async () => {
     const worker = await startWorker(redis.url)
