@@ -103,6 +103,7 @@ describe('a project of two languages', () => {
     for (const [path, body] of [
       ['/letters', { to: 'ada' }],
       ['/scores', { values: [] }],
+      ['/scores', { values: ['Infinity'] }],
     ] as const) {
       const { status } = await ask(port, path, body)
       expect([400, 422]).toContain(status)

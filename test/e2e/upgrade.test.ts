@@ -17,7 +17,7 @@ const OF_TASKQUEUES = ['--selector', 'taskqueue.dev/taskqueue']
 const OPERATOR = ['--namespace', OPERATOR_NAMESPACE, '--selector', 'app.kubernetes.io/name=taskqueue-operator']
 const CRD = ['customresourcedefinition', 'taskqueues.taskqueue.dev']
 /** A task outlasts the change of the operator. */
-const TASK_MS = 45_000
+const TASK_MS = 30_000
 const TASKS = 8
 
 const steady = {
@@ -127,6 +127,12 @@ async function scales(replicas: number, spec: object = {}): Promise<void> {
   await patchSpec(NAME, { workers: [pool], ...spec })
   await reconciled()
   expect((await queue(NAME)).status?.workers).toBe(`${replicas}/${replicas}`)
+  // Those that were too many are on their way out for a while.
+  await eventually(
+    async () => expect((await userPods()).filter((pod) => pod.startsWith(`${NAME}-default-`))).toHaveLength(replicas),
+    60_000,
+    250,
+  )
 }
 
 describe('helm upgrade from the previous release', () => {
@@ -168,7 +174,11 @@ describe('helm uninstall', () => {
     await during(() => kubectl.helm('uninstall', RELEASE, '--namespace', OPERATOR_NAMESPACE, '--wait'))
     expect(await kubectl.json<KubeObject>('get', ...CRD)).toMatchObject({ metadata: { name: CRD[1] } })
     expect(await names()).toBe(before)
-    await during(upToDate)
+    const pods = await userPods()
+    await upToDate()
     await scales(1)
+    const kept = await userPods()
+    expect(pods).toEqual(expect.arrayContaining(kept))
+    expect(kept).toHaveLength(pods.length - 1)
   })
 })

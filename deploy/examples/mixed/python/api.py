@@ -1,5 +1,7 @@
 """The Python API: a score is a task of the Python workers, a letter one of the Node workers. It runs no task itself."""
 
+from typing import Annotated
+
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
 from tasks import app as tasks
@@ -14,7 +16,8 @@ class Letter(BaseModel):
 
 
 class Score(BaseModel):
-    values: list[float] = Field(min_length=1, max_length=1_000)
+    # JSON has no NaN: Python writes one all the same, and nobody else can read it.
+    values: list[Annotated[float, Field(allow_inf_nan=False)]] = Field(min_length=1, max_length=1_000)
 
 
 @api.get("/healthz")
