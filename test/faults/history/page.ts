@@ -1,6 +1,7 @@
 // docs/reliability.md and the raw figures beside it, from the verdicts of campaigns. Nothing is written by hand. Pure.
 
 import { format } from 'prettier'
+import { barChart } from '../../../bench/chart.ts'
 import { RULES, type Rule, type Verdict } from './checker.ts'
 import { FAULT_KINDS } from './history.ts'
 
@@ -29,8 +30,18 @@ export interface Page {
 export async function reliabilityPage(page: Page): Promise<readonly (readonly [path: string, text: string])[]> {
   return [
     ['docs/reliability.md', await format(markdown(page), { parser: 'markdown', printWidth: 120 })],
+    ['docs/reliability.svg', brokenPromises(page.rows)],
     ['docs/reliability.json', await format(JSON.stringify(page), { parser: 'json', printWidth: 120 })],
   ]
+}
+
+/** All rules together; a broken promise is a broken promise. */
+function brokenPromises(rows: readonly Row[]): string {
+  const bars = rows.map(({ name, verdict: { violations, counts } }) => {
+    const value = (violations.length / Math.max(counts.executions, 1)) * 100_000
+    return { label: name, value, least: value, most: value }
+  })
+  return barChart('Broken promises', 'of 100,000 executions under faults; less is better', bars)
 }
 
 function cell({ verdict }: Row, rule: Rule): string {
@@ -101,6 +112,7 @@ function markdown({ rows, promotions, unfinished, machine, node, date }: Page): 
       ...table.map((cells) => `| ${cells.join(' | ')} |`),
     ].join('\n'),
     ...(unfinished.length > 0 ? [`Could not be run to its end in this run: ${unfinished.join(', ')}.`] : []),
+    '![Broken promises of each](reliability.svg)',
     ...(findings.length > 0 ? ['## What was broken', findings.join('\n')] : []),
     'Where Celery workers take part, one cause of a loss is not to be mended here: kombu takes a message off its list (`BRPOP`) and writes it down as unacknowledged in a second step, so what was on its way between the two is gone with the connection or the worker. Node workers take and write down in one script.',
     ...promotionSection(promotions),
