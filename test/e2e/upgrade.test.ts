@@ -17,7 +17,7 @@ const OF_TASKQUEUES = ['--selector', 'taskqueue.dev/taskqueue']
 const OPERATOR = ['--namespace', OPERATOR_NAMESPACE, '--selector', 'app.kubernetes.io/name=taskqueue-operator']
 const CRD = ['customresourcedefinition', 'taskqueues.taskqueue.dev']
 /** A task outlasts the change of the operator. */
-const TASK_MS = 30_000
+const TASK_MS = 20_000
 const TASKS = 8
 
 const steady = {

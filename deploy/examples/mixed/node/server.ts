@@ -8,6 +8,8 @@ const { HOST: host = '0.0.0.0', PORT: port = '3000' } = process.env
 const server = Fastify({
   loggerInstance: createLog({ fields: { service: 'mixed-node-api' } }),
   disableRequestLogging: true,
+  // What comes as JSON has its types: text that looks like a number is a mistake of the sender.
+  ajv: { customOptions: { coerceTypes: false } },
 })
 
 const text = { type: 'string', minLength: 1, maxLength: 10_000 }
