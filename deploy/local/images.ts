@@ -171,6 +171,14 @@ async function aptProxies(): Promise<string[]> {
     .map((line) => `--aptopt=${line}`)
 }
 
+/**
+ * buildah's cache of layers takes a LABEL for the one before, whatever an argument has made of it: an image would say that it is of another
+ * version. Where nothing is RUN the cache saves nothing either.
+ */
+function uncached(dockerfile: string): string[] {
+  return /^\s*RUN\b/im.test(readFileSync(dockerfile, 'utf8')) ? [] : ['--no-cache']
+}
+
 /** The key of an image: the same key means the same Dockerfile, arguments and files. */
 export function imageKey(parts: {
   dockerfile: string
@@ -233,6 +241,7 @@ async function build(
       '0',
       ...given,
       ...trustVolume(),
+      ...uncached(request.dockerfile),
       ...more,
       '-f',
       request.dockerfile,

@@ -69,6 +69,13 @@ describe("the operator's image", () => {
     for (const name of ['description', 'revision', 'created', 'source']) expect(label(name)).toBeDefined()
   })
 
+  it('says which version it is of, also after one of another version was built', async () => {
+    const other = await operatorImage(stages, { version: '0.0.9' })
+    expect(other.reference).not.toBe(image.reference)
+    const unpacked = await unpack(other.archive, join(folder, 'other'))
+    expect(unpacked.config.config.Labels['org.opencontainers.image.version']).toBe('0.0.9')
+  })
+
   it('has at most 200 MB, and none of it twice', () => {
     expect(layers.reduce((sum, layer) => sum + statSync(layer).size, 0)).toBeLessThan(MOST_BYTES)
     expect(names().filter((name) => name.includes('/.wh.'))).toEqual([])
