@@ -68,7 +68,11 @@ const resultOf = (taskId: string, json: string): { result: { taskId: string; jso
 /** What is held of the tags of these queues: the record, the score for Python's sweeps, the lease. */
 async function held(...queues: string[]): Promise<string[][]> {
   const leases = await Promise.all(queues.map((queue) => redis.client.zrange(keys.leases(queue), '0', '-1')))
-  const lists = [await redis.client.hkeys('unacked'), await redis.client.zrange('unacked_index', '0', '-1'), leases.flat()]
+  const lists = [
+    await redis.client.hkeys('unacked'),
+    await redis.client.zrange('unacked_index', '0', '-1'),
+    leases.flat(),
+  ]
   return lists.map((list) => list.toSorted())
 }
 
