@@ -4,7 +4,7 @@
 export function pythonRepr(value: unknown, limit = 1024): string {
   const budget = { left: limit }
   const text = write(value, budget, 0)
-  return text.length > limit ? `${text.slice(0, limit - 3)}...` : text
+  return text.length > limit ? `${cut(text, limit - 3)}...` : text
 }
 
 /** The same for positional arguments, which Celery shows as a tuple. */
@@ -24,7 +24,7 @@ function write(value: unknown, budget: { left: number }, depth: number): string 
 function writeAny(value: unknown, budget: { left: number }, depth: number): string {
   if (value === null || value === undefined) return 'None'
   if (typeof value === 'boolean') return value ? 'True' : 'False'
-  if (typeof value === 'string') return writeString(value.length > budget.left ? value.slice(0, budget.left) : value)
+  if (typeof value === 'string') return writeString(value.length > budget.left ? cut(value, budget.left) : value)
   if (Array.isArray(value)) return `[${bounded(value, budget, (item) => write(item, budget, depth + 1)).join(', ')}]`
   if (typeof value === 'object') {
     const items = bounded(Object.entries(value), budget, ([key, item]) => {
@@ -48,21 +48,31 @@ function bounded<T>(items: readonly T[], budget: { left: number }, one: (item: T
   return out
 }
 
-/** Text in which there is nothing to escape: all but the rarest. */
-// eslint-disable-next-line no-control-regex -- control characters are what it looks for
-const ESCAPED = /[\u0000-\u001f'\\]/
+/** Text in which there is nothing to escape: most of it. */
+const PLAIN = /^[ -&(-[\]-~]*$/
+/** Quotes, backslashes, and what str.isprintable() is false for: the categories "Other" and "Separator" but for the space. */
+const ESCAPED = /['"\\]|(?! )[\p{C}\p{Z}]/gu
+const NAMED: Readonly<Record<string, string>> = { '\\': '\\\\', '\n': '\\n', '\r': '\\r', '\t': '\\t' }
 
 function writeString(text: string): string {
-  if (!ESCAPED.test(text)) return `'${text}'`
+  if (PLAIN.test(text)) return `'${text}'`
   const quote = text.includes("'") && !text.includes('"') ? '"' : "'"
-  let out = quote
-  for (const char of text) {
-    if (char === '\\' || char === quote) out += `\\${char}`
-    else if (char === '\n') out += '\\n'
-    else if (char === '\r') out += '\\r'
-    else if (char === '\t') out += '\\t'
-    else if (char < ' ') out += `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`
-    else out += char
-  }
-  return out + quote
+  return quote + text.replace(ESCAPED, (char) => escaped(char, quote)) + quote
+}
+
+function escaped(char: string, quote: string): string {
+  if (char === "'" || char === '"') return char === quote ? `\\${char}` : char
+  const code = char.codePointAt(0) ?? 0
+  const hex = code.toString(16)
+  return NAMED[char] ?? (code < 0x100 ? `\\x${hex.padStart(2, '0')}` : wide(hex))
+}
+
+function wide(hex: string): string {
+  return hex.length <= 4 ? `\\u${hex.padStart(4, '0')}` : `\\U${hex.padStart(8, '0')}`
+}
+
+/** At most so many characters, and no half of a pair at the end: Python can't print one. */
+function cut(text: string, most: number): string {
+  const code = text.charCodeAt(most - 1)
+  return text.slice(0, code >= 0xd800 && code < 0xdc00 ? most - 1 : most)
 }

@@ -123,6 +123,9 @@ describe('a message is refused', () => {
     ['NotAnEnvelope', raw({ top: { body: 7 } })],
     ['NotBase64', raw({ top: { body: 'a*b=' } })],
     ['NotBase64', raw({ top: { body: 'abc' } })],
+    // Python's decoder takes none of these either, and Node's takes each: for the alphabet of URLs, and for A and B.
+    ['NotBase64', raw({ top: { body: 'ab-_' } })],
+    ['NotBase64', raw({ top: { body: 'Q\u0141\u0242=' } })],
     ['UnknownBodyEncoding', raw({ properties: { body_encoding: 'base85' } })],
     ['UnknownContentType', raw({ top: { 'content-type': undefined } })],
     ['UnknownContentType', raw({ top: { 'content-type': 'application/x-python-serialize' } })],

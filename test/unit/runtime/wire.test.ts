@@ -84,6 +84,9 @@ describe("Python's repr", () => {
   it.each([
     [[1, 2.5, null, true], '[1, 2.5, None, True]'],
     [{ a: "it's", b: [] }, `{'a': "it's", 'b': []}`],
+    ['\u007f\u00a0\u00ad\u200b\u3000', "'\\x7f\\xa0\\xad\\u200b\\u3000'"],
+    ['\ud83d half, \u{1f600} whole, \u{e0001} unseen', "'\\ud83d half, \u{1f600} whole, \\U000e0001 unseen'"],
+    [`it's "both"`, `'it\\'s "both"'`],
     ['line\nbreak \\ tab\t', "'line\\nbreak \\\\ tab\\t'"],
   ])('of %j', (value, expected) => {
     expect(pythonRepr(value)).toBe(expected)
@@ -98,6 +101,7 @@ describe("Python's repr", () => {
   it('is cut, also when the value is huge or deep', () => {
     expect(pythonRepr('x'.repeat(1e6)).length).toBeLessThanOrEqual(1024)
     expect(pythonRepr(Array.from({ length: 1e5 }, () => 'x')).length).toBeLessThanOrEqual(1024)
+    for (const limit of [1023, 1024]) expect(pythonRepr('\u{1f600}'.repeat(2000), limit).isWellFormed()).toBe(true)
     let deep: unknown = 1
     for (let i = 0; i < 1000; i++) deep = [deep]
     expect(pythonRepr(deep)).toContain('...')

@@ -92,6 +92,11 @@ export class RedisConnection {
     return this.#ready
   }
 
+  /** It was ended by close(), and does not come back. */
+  get closed(): boolean {
+    return this.#closed
+  }
+
   /** The last error since the connection was lost; undefined while it is there. */
   get error(): BrokerError | undefined {
     return this.#ready ? undefined : this.#lastError

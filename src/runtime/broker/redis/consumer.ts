@@ -159,17 +159,19 @@ export class RedisConsumer {
     this.#kick()
   }
 
+  /** Nothing is open. What a take on its way brings, once no more are taken, is an outcome to come: it has to be given back. */
+  get #flushable(): boolean {
+    return this.#pending.length + this.#unsettled + (this.#taking ? 0 : this.#requested) === 0
+  }
+
   flush(timeoutMs: number): Promise<void> {
-    if (this.#pending.length + this.#unsettled === 0) return Promise.resolve()
+    if (this.#flushable) return Promise.resolve()
     return new Promise((resolve, reject) => {
       const timer = this.#deps.clock.after(timeoutMs, () => {
         const left = this.#pending.length + this.#unsettled
-        reject(
-          new BrokerError(
-            'BrokerTimeout',
-            `${left} outcomes were not confirmed within ${timeoutMs} ms; their leases end by themselves`,
-          ),
-        )
+        const what = left > 0 ? `${left} outcomes were not confirmed` : 'a take was not answered'
+        const text = `${what} within ${timeoutMs} ms; leases end by themselves`
+        reject(new BrokerError('BrokerTimeout', text))
       })
       this.#flushed.push(() => {
         timer.cancel()
@@ -192,8 +194,8 @@ export class RedisConsumer {
   /** Someone says that there may be something to take. */
   wake(): void {
     if (this.#closed || !this.#taking) return
-    if (!this.#idle) {
-      // It may be about a message that a take on its way just missed.
+    // It may be about a message that a take on its way just missed: also one that an outcome took along while idle.
+    if (!this.#idle || this.#requested > 0) {
       this.#woken = true
       return
     }
@@ -275,7 +277,7 @@ export class RedisConsumer {
     if (want > 0) this.#turn += 1
     void this.#run(tick).then(({ replies, error }) => {
       this.#land(tick, replies, error)
-      if (this.#pending.length + this.#unsettled === 0) for (const done of this.#flushed.splice(0)) done()
+      if (this.#flushable) for (const done of this.#flushed.splice(0)) done()
       this.#kick()
     })
   }
@@ -391,7 +393,9 @@ export class RedisConsumer {
     if (!this.#taking) {
       // It has not been used: should this worker take again, it is needed.
       this.#credit += deliveries.length
-      for (const { token, queue } of deliveries) this.settle({ token, kind: 'giveBack', begun: false }, queue)
+      // The last one first: each goes to the head of its list.
+      for (const { token, queue } of deliveries.toReversed())
+        this.settle({ token, kind: 'giveBack', begun: false }, queue)
     } else if (deliveries.length > 0) {
       this.#options.handlers.onDeliveries(deliveries)
     }
@@ -411,7 +415,7 @@ export class RedisConsumer {
     if (empty && this.#byWake) this.#emptyWakes = Math.min(5, this.#emptyWakes + 1)
     this.#byWake = false
     if (this.#woken) {
-      this.#woken = false
+      this.#woken = this.#idle = false
       return
     }
     this.#idle = true

@@ -101,14 +101,14 @@ export class RedisPublisher {
    * message may be there twice, with one id. At least once holds for publishing too.
    */
   async #send(batch: readonly Waiting[]): Promise<void> {
+    const deadline = Math.min(...batch.map((waiting) => waiting.deadline))
     this.#onTheirWay += 1
-    try {
-      await this.#patiently(Math.min(...batch.map((waiting) => waiting.deadline)), () => this.#push(batch))
-    } catch (error) {
-      for (const waiting of batch) this.#settle(waiting, error as BrokerError)
-    } finally {
-      this.#onTheirWay -= 1
-    }
+    const errors = await this.#patiently(deadline, () => this.#push(batch)).catch((error: unknown) =>
+      batch.map(() => error as BrokerError),
+    )
+    // Before it is told: whoever waited for this one may send the next at once, and that one is alone again.
+    this.#onTheirWay -= 1
+    batch.forEach((waiting, i) => this.#settle(waiting, errors[i]))
   }
 
   /** Publishes unless another message holds the name; the id of the one that does. @throws BrokerError within PUBLISH_DEADLINE_MS */
@@ -139,14 +139,15 @@ export class RedisPublisher {
       } catch (thrown) {
         const error = this.#connection.coded(thrown)
         if (error.code !== 'BrokerUnreachable' && error.code !== 'BrokerTimeout') said = error
-        if (!PASSES.has(error.code) || performance.now() >= deadline) throw said ?? error
+        const over = this.#connection.closed || performance.now() >= deadline
+        if (!PASSES.has(error.code) || over) throw said ?? error
         await new Promise((resolve) => setTimeout(resolve, 50))
       }
     }
   }
 
-  /** Settles each of the batch by itself: a list that refuses its messages must not cost those of others. */
-  async #push(batch: readonly Waiting[]): Promise<void> {
+  /** What became of each of the batch by itself: a list that refuses its messages must not cost those of others. */
+  async #push(batch: readonly Waiting[]): Promise<(BrokerError | undefined)[]> {
     const lists = new Map<string, string[]>()
     const channels = new Set<string>()
     for (const { queue, priority, raw } of batch.flatMap((waiting) => waiting.publications)) {
@@ -165,15 +166,12 @@ export class RedisPublisher {
     const refused = [...errors.values()].filter((error) => error !== null)
     // Nothing arrived: whether it may be tried again is for the caller to see.
     if (refused[0] && refused.length === lists.size) throw refused[0]
-    for (const waiting of batch) {
-      const error =
-        refused.length === 0
-          ? undefined
-          : waiting.publications
-              .map(({ queue, priority }) => errors.get(this.#keys.list(queue, priorityStep(priority))))
-              .find((one) => one)
-      this.#settle(waiting, error ? this.#connection.coded(error) : undefined)
-    }
+    if (refused.length === 0) return []
+    return batch.map(({ publications }) => {
+      const lists = publications.map(({ queue, priority }) => this.#keys.list(queue, priorityStep(priority)))
+      const error = lists.map((list) => errors.get(list)).find((one) => one)
+      return error ? this.#connection.coded(error) : undefined
+    })
   }
 }
 
