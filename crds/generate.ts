@@ -7,6 +7,7 @@ import { compile, type JSONSchema } from 'json-schema-to-typescript'
 import { format, resolveConfig } from 'prettier'
 import { parse, stringify } from 'yaml'
 import { writeOrCheck } from '../deploy/generated.ts'
+import type { Defaults } from '../src/operator/defaulted.ts'
 
 const root = join(import.meta.dirname, '..')
 const source = join(root, 'crds/taskqueues.taskqueue.dev.yaml')
@@ -81,12 +82,6 @@ export type Schedule = NonNullable<BeatSpec['schedules']>[number]
 export type PodTemplateOverlay = NonNullable<TaskQueueSpec['podTemplate']>
 `
   return format(text, { ...(await resolveConfig(typesPath)), parser: 'typescript' })
-}
-
-interface Defaults {
-  default?: unknown
-  properties?: Record<string, Defaults>
-  items?: Defaults
 }
 
 /** Of the schema what has a default, and the way there; undefined where nothing has. */

@@ -217,6 +217,8 @@ function onlyProduction(folder: string, wanted: readonly Package[]): void {
     rmSync(join(folder, file), { force: true })
 }
 
+const lockFile = (): LockFile => JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as LockFile
+
 interface NodeApp {
   /** Under deploy/examples. */
   readonly folder: string
@@ -238,8 +240,7 @@ async function nodeAppContext({ folder, more = [], packages: wanted = [] }: Node
   const runtime = join(context, 'node_modules/@taskqueue/runtime')
   rmSync(runtime, { recursive: true, force: true })
   cpSync(join(production, 'src/runtime'), runtime, { recursive: true })
-  const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as LockFile
-  for (const name of wanted) for (const installed of installedFor(name, lock)) copyInto(context, installed)
+  for (const installed of wanted.flatMap((name) => installedFor(name, lockFile()))) copyInto(context, installed)
   cpSync(join(production, SBOM), join(context, SBOM))
   return context
 }

@@ -9,30 +9,21 @@ import type { LivePod } from '../../src/operator/objects.ts'
 import { eventually } from '../fixtures/eventually.ts'
 import { publishedSlots } from '../fixtures/published.ts'
 import { inNamespace, NAMESPACE } from './cluster.ts'
-import { condition, crash, inE2e, kubectl, patchSpec, pod, queue } from './scene.ts'
+import { condition, crash, inE2e, kubectl, ordersQueue, patchSpec, pod, queue } from './scene.ts'
 
 const TICKER = 'ticker-beat'
 let forward: PortForward
 let redis: Redis
 
 /** Nobody takes from `ledger`: every message that beat sends stays in it. */
-const ticker = {
-  apiVersion: 'taskqueue.dev/v1alpha1',
-  kind: 'TaskQueue',
-  metadata: { name: 'ticker', namespace: NAMESPACE },
-  spec: {
-    engine: 'Node',
-    image: inject('ordersImage'),
-    app: './tasks.ts',
-    broker: { urlFrom: { secretKeyRef: { name: 'redis', key: 'url' } } },
-    beat: {
-      schedules: [
-        { name: 'tick', task: 't', everySeconds: 1, queue: 'ledger', catchUp: 'All', misfireGraceSeconds: 3600 },
-      ],
-      resources: { requests: { cpu: '10m', memory: '48Mi' }, limits: { memory: '192Mi' } },
-    },
+const ticker = ordersQueue('ticker', {
+  beat: {
+    schedules: [
+      { name: 'tick', task: 't', everySeconds: 1, queue: 'ledger', catchUp: 'All', misfireGraceSeconds: 3600 },
+    ],
+    resources: { requests: { cpu: '10m', memory: '48Mi' }, limits: { memory: '192Mi' } },
   },
-}
+})
 
 beforeAll(async () => {
   forward = await PortForward.open(kubectl, NAMESPACE, 'service/redis', 6379)

@@ -3,13 +3,13 @@
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { TaskApp } from '@taskqueue/runtime'
-import { afterAll, beforeAll, expect, inject, it } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { OPERATOR_NAMESPACE } from '../../deploy/demo/install.ts'
 import { PortForward } from '../../deploy/demo/portforward.ts'
 import type { LivePod } from '../../src/operator/objects.ts'
 import { eventually } from '../fixtures/eventually.ts'
 import { NAMESPACE } from './cluster.ts'
-import { crash, inE2e, kubectl, patchSpec, pod } from './scene.ts'
+import { crash, inE2e, kubectl, ordersQueue, patchSpec, pod } from './scene.ts'
 
 const CYCLES = Number(process.env['TASKQUEUE_CYCLES'] ?? 5)
 const NAME = 'cycles'
@@ -33,18 +33,9 @@ const pool = (replicas: number): object => ({
   maxTaskSeconds,
   resources: { requests: { cpu: '20m', memory: '64Mi' }, limits: { memory: '256Mi' } },
 })
-const cycles = {
-  apiVersion: 'taskqueue.dev/v1alpha1',
-  kind: 'TaskQueue',
-  metadata: { name: NAME, namespace: NAMESPACE },
-  spec: {
-    engine: 'Node',
-    image: inject('ordersImage'),
-    app: './tasks.ts',
-    broker: { urlFrom: { secretKeyRef: { name: 'redis', key: 'url' } } },
-    workers: [pool(MOST)],
-  },
-}
+const cycles = ordersQueue(NAME, {
+  workers: [pool(MOST)],
+})
 
 /** One task: when it was sent and when its result was here, in milliseconds of this process. */
 interface Sent {

@@ -2,13 +2,13 @@
 
 import { spawn, type ChildProcess } from 'node:child_process'
 import { TaskApp } from '@taskqueue/runtime'
-import { afterAll, beforeAll, expect, inject, it } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { PortForward } from '../../deploy/demo/portforward.ts'
 import { tied } from '../../deploy/local/command.ts'
 import type { LivePod } from '../../src/operator/objects.ts'
 import { eventually } from '../fixtures/eventually.ts'
 import { NAMESPACE } from './cluster.ts'
-import { inE2e, kubectl } from './scene.ts'
+import { inE2e, kubectl, ordersQueue } from './scene.ts'
 
 const TASKS = 40
 const TASK_MS = 20_000
@@ -16,27 +16,18 @@ const TASK_MS = 20_000
 const LONGER = 4
 const LONGER_MS = 45_000
 
-const batch = {
-  apiVersion: 'taskqueue.dev/v1alpha1',
-  kind: 'TaskQueue',
-  metadata: { name: 'batch', namespace: NAMESPACE },
-  spec: {
-    engine: 'Node',
-    image: inject('ordersImage'),
-    app: './tasks.ts',
-    broker: { urlFrom: { secretKeyRef: { name: 'redis', key: 'url' } } },
-    workers: [
-      {
-        name: 'default',
-        queues: ['batch'],
-        concurrency: 5,
-        autoscale: { minReplicas: 0, maxReplicas: 4, backlogPerReplica: 10, cooldownSeconds: 3 },
-        maxTaskSeconds: 60,
-        resources: { requests: { cpu: '20m', memory: '64Mi' }, limits: { memory: '256Mi' } },
-      },
-    ],
-  },
-}
+const batch = ordersQueue('batch', {
+  workers: [
+    {
+      name: 'default',
+      queues: ['batch'],
+      concurrency: 5,
+      autoscale: { minReplicas: 0, maxReplicas: 4, backlogPerReplica: 10, cooldownSeconds: 3 },
+      maxTaskSeconds: 60,
+      resources: { requests: { cpu: '20m', memory: '64Mi' }, limits: { memory: '256Mi' } },
+    },
+  ],
+})
 
 let forward: PortForward
 let app: TaskApp

@@ -11,6 +11,20 @@ export const kubectl = new Kubectl(inject('clusterEnv'))
 export const inE2e = ['--namespace', NAMESPACE]
 
 export const queue = (name: string): Promise<TaskQueue> => kubectl.json<TaskQueue>('get', 'taskqueue', name, ...inE2e)
+/** A TaskQueue of this tier's namespace on the example's Node app and broker. */
+export const ordersQueue = <Spec extends object>(name: string, spec: Spec) => ({
+  apiVersion: 'taskqueue.dev/v1alpha1',
+  kind: 'TaskQueue',
+  metadata: { name, namespace: NAMESPACE },
+  spec: {
+    engine: 'Node',
+    image: inject('ordersImage'),
+    app: './tasks.ts',
+    broker: { urlFrom: { secretKeyRef: { name: 'redis', key: 'url' } } },
+    ...spec,
+  },
+})
+
 export const pod = (name: string): Promise<LivePod> => kubectl.json<LivePod>('get', 'pod', name, ...inE2e)
 
 /** Merges a change into the spec of a TaskQueue. */

@@ -9,7 +9,7 @@ import type { KubeObject, LivePod } from '../../src/operator/objects.ts'
 import { eventually } from '../fixtures/eventually.ts'
 import { NAMESPACE } from './cluster.ts'
 import { NEW_FIELD, previousChart, PREVIOUS_VERSION } from './previous.ts'
-import { condition, inE2e, kubectl, patchSpec, queue } from './scene.ts'
+import { condition, inE2e, kubectl, ordersQueue, patchSpec, queue } from './scene.ts'
 
 const NAME = 'steady'
 /** Of the pods of the TaskQueue that this file makes; `orders` and `reports` are of the set-up. */
@@ -20,32 +20,23 @@ const CRD = ['customresourcedefinition', 'taskqueues.taskqueue.dev']
 const TASK_MS = 20_000
 const TASKS = 8
 
-const steady = {
-  apiVersion: 'taskqueue.dev/v1alpha1',
-  kind: 'TaskQueue',
-  metadata: { name: NAME, namespace: NAMESPACE },
-  spec: {
-    engine: 'Node',
-    image: inject('ordersImage'),
-    app: './tasks.ts',
-    broker: { urlFrom: { secretKeyRef: { name: 'redis', key: 'url' } } },
-    taskDefaults: { queue: NAME },
-    workers: [
-      {
-        name: 'default',
-        queues: [NAME],
-        concurrency: 8,
-        replicas: 2,
-        maxTaskSeconds: 90,
-        resources: { requests: { cpu: '20m', memory: '64Mi' }, limits: { memory: '256Mi' } },
-      },
-    ],
-    beat: {
-      schedules: [{ name: 'sweep', task: 'carts.sweep', everySeconds: 5, queue: NAME, misfireGraceSeconds: 120 }],
-      resources: { requests: { cpu: '10m', memory: '48Mi' }, limits: { memory: '192Mi' } },
+const steady = ordersQueue(NAME, {
+  taskDefaults: { queue: NAME },
+  workers: [
+    {
+      name: 'default',
+      queues: [NAME],
+      concurrency: 8,
+      replicas: 2,
+      maxTaskSeconds: 90,
+      resources: { requests: { cpu: '20m', memory: '64Mi' }, limits: { memory: '256Mi' } },
     },
+  ],
+  beat: {
+    schedules: [{ name: 'sweep', task: 'carts.sweep', everySeconds: 5, queue: NAME, misfireGraceSeconds: 120 }],
+    resources: { requests: { cpu: '10m', memory: '48Mi' }, limits: { memory: '192Mi' } },
   },
-}
+})
 
 let forward: PortForward
 let app: TaskApp

@@ -24,9 +24,12 @@ export function sharedQueues(own: Consuming, all: Iterable<Consuming>): Finding[
   const others = new Map<string, string[]>()
   for (const other of all) {
     if (other.target === target || other.broker !== broker || other.target.suspended) continue
-    for (const queue of other.target.queues)
-      if (wanted.has(queue))
-        others.set(queue, [...(others.get(queue) ?? []), `${other.target.namespace}/${other.target.name}`])
+    for (const queue of other.target.queues) {
+      if (!wanted.has(queue)) continue
+      const names = others.get(queue) ?? []
+      names.push(`${other.target.namespace}/${other.target.name}`)
+      others.set(queue, names)
+    }
   }
   return [...others].map(([queue, names]) => ({
     code: 'QueueShared',
