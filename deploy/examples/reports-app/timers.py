@@ -23,7 +23,9 @@ STATE = os.environ.get("TIMERS_STATE", "/var/lib/taskqueue")
 
 def say(level, event, **fields):
     line = {"level": level, "time": datetime.now(timezone.utc).isoformat(), "service": "reports", "component": "timers", "event": event}
-    print(json.dumps({**line, **fields}), flush=True)
+    # One write: jobs run in threads, and print() writes the end of a line by itself, so that two lines could become one.
+    sys.stdout.write(json.dumps({**line, **fields}) + "\n")
+    sys.stdout.flush()
 
 
 def refresh():
