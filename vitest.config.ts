@@ -1,5 +1,18 @@
 // Test tiers by folder; each is a project of its own with the time limits that its kind of test needs.
 import { defineConfig } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
+
+/**
+ * Files of e2e share one cluster, one after the other: by name, so that a fresh machine has the order of every other. Vitest's own order,
+ * by the times of earlier runs, stays for the tiers whose files share nothing.
+ */
+class Order extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const sorted = await super.sort(files)
+    const byName = (a: TestSpecification, b: TestSpecification): number => a.moduleId.localeCompare(b.moduleId, 'en')
+    return files.every(({ project }) => project.name === 'e2e') ? sorted.toSorted(byName) : sorted
+  }
+}
 
 /** `files`: how many test files run at once. Integration tests wait more than they work, so more than there are cores. */
 const tier = (name: string, seconds: number, files: number | undefined, globalSetup: string[] = []) => ({
@@ -19,6 +32,7 @@ export default defineConfig({
     passWithNoTests: false,
     // So is one that a forgotten `.only` hides.
     allowOnly: false,
+    sequence: { sequencer: Order },
     projects: [
       tier('unit', 20, undefined),
       tier('integration', 60, 5),

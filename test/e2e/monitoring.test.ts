@@ -46,7 +46,7 @@ async function podsIn<T extends KubeObject>(namespace: string): Promise<T[]> {
   const labels =
     namespace === NAMESPACE
       ? 'taskqueue.dev/taskqueue in (orders, reports)'
-      : 'app.kubernetes.io/name=taskqueue-operator,app.kubernetes.io/component!=test'
+      : 'app.kubernetes.io/name=taskqueue-operator'
   const where = ['--namespace', namespace, '--selector', labels]
   const { items } = await kubectl.json<{ items: T[] }>('get', 'pods', ...where)
   return items.filter(({ metadata }) => metadata.deletionTimestamp === undefined)

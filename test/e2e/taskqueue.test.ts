@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { OPERATOR_NAMESPACE, RELEASE } from '../../deploy/demo/install.ts'
 import { PortForward } from '../../deploy/demo/portforward.ts'
 import { eventually } from '../fixtures/eventually.ts'
-import type { LivePod } from '../../src/operator/objects.ts'
+import type { KubeObject, LivePod } from '../../src/operator/objects.ts'
 import type { TaskQueue } from '../../src/operator/taskqueue.ts'
 import { NAMESPACE } from './cluster.ts'
 import { condition, inE2e, kubectl, patchSpec, pod, queue } from './scene.ts'
@@ -273,6 +273,12 @@ describe('the chart', () => {
   it('has a test that makes a TaskQueue and runs a job', async () => {
     const told = await kubectl.helm('test', RELEASE, '--namespace', OPERATOR_NAMESPACE, '--timeout', '150s', '--logs')
     expect(told).toContain('it ran a job')
+    // Its pod stays. Nothing that selects the operator's pods may take it for one of them.
+    const pods = await kubectl.run('get', 'pods', '--namespace', OPERATOR_NAMESPACE, '--output', 'name')
+    expect(pods).toContain(`pod/${RELEASE}-test`)
+    type Budget = KubeObject & { status: { expectedPods: number } }
+    const budget = await kubectl.json<Budget>('get', 'pdb', RELEASE, '--namespace', OPERATOR_NAMESPACE)
+    expect(budget.status.expectedPods).toBe(2)
   })
 
   it('keeps the CRD on uninstall, unless told otherwise', async () => {

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ensureBinary } from '../../../deploy/local/binaries.ts'
 import { attempt, run } from '../../../deploy/local/command.ts'
 import { Stages } from '../../../deploy/local/stage.ts'
+import { parseAllDocuments } from 'yaml'
 import { ControlPlane, podMonitorCrd } from '../../fixtures/controlplane.ts'
 
 const CHART = join(import.meta.dirname, '../../../charts/taskqueue-operator')
@@ -60,6 +61,16 @@ const switches: Readonly<Record<string, object>> = {
   'without-budget': { podDisruptionBudget: { enabled: false } },
 }
 
+/** What the tests look at of an object of the chart. */
+interface Rendered {
+  readonly kind: string
+  readonly metadata: { readonly name: string; readonly labels: Record<string, string> }
+  readonly spec?: {
+    readonly selector?: { readonly matchLabels?: Record<string, string> }
+    readonly template?: { readonly metadata: { readonly labels: Record<string, string> } }
+  }
+}
+
 let plane: ControlPlane
 let helm: string
 
@@ -108,6 +119,24 @@ describe('the chart', () => {
     const { status, stderr } = await plane.dryRun(text)
     expect(stderr).toBe('')
     expect(status).toBe(0)
+  })
+
+  it('selects by its labels no pod but those of the operator', async () => {
+    const text = await rendered({ ...switches['discipline'], crds: { install: false } })
+    const labels: Record<string, Record<string, string>> = {}
+    let selector: Record<string, string> = {}
+    for (const document of parseAllDocuments(text)) {
+      const object = document.toJS() as Rendered
+      const { kind, metadata, spec } = object
+      if (kind === 'Pod') labels[metadata.name] = metadata.labels
+      else if (spec?.template) labels[metadata.name] = spec.template.metadata.labels
+      if (kind === 'PodDisruptionBudget') selector = spec?.selector?.matchLabels ?? {}
+    }
+    const selected = Object.entries(labels).filter(([, has]) =>
+      Object.entries(selector).every(([k, v]) => has[k] === v),
+    )
+    expect(Object.keys(labels)).toHaveLength(3)
+    expect(selected.map(([name]) => name)).toEqual(['taskqueue-operator'])
   })
 
   it.each([
