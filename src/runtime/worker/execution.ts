@@ -44,6 +44,8 @@ export class Execution implements TaskContext, CurrentTask {
   readonly acknowledged: boolean
   /** Its outcome counts no more: the lease is lost, or the message was given back. */
   abandoned = false
+  /** Where RunningTasks has it. */
+  place = -1
   readonly span: RunSpan | undefined
   readonly #deps: ExecutionDeps
   #log: Logger | undefined

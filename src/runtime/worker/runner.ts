@@ -16,6 +16,7 @@ import { releaseOf, resultWrite, revokedWrite, withRelease, type OutcomeContext 
 import type { TaskPool } from './pool.ts'
 import { RateLimits } from './rate-limits.ts'
 import { Revocations } from './revocations.ts'
+import { RunningTasks } from './running-tasks.ts'
 import { TaskReports, type TaskReportsDeps } from './task-reports.ts'
 import { watchTimeLimits, type TimeLimitDeps } from './time-limits.ts'
 
@@ -38,7 +39,7 @@ export interface RunnerDeps extends HandoverDeps, EndingDeps {
 
 export class TaskRunner {
   readonly #deps: RunnerDeps
-  readonly #running = new Map<DeliveryToken, Execution>()
+  readonly #running = new RunningTasks()
   readonly #options = new Map<string, ResolvedTaskOptions>()
   readonly #handover: Handover
   readonly #disposals: Disposals
@@ -72,7 +73,7 @@ export class TaskRunner {
     return this.#running.size === 0 && this.#handover.pending === 0
   }
 
-  get running(): ReadonlyMap<DeliveryToken, Execution> {
+  get running(): Pick<RunningTasks, 'size' | typeof Symbol.iterator> {
     return this.#running
   }
 
@@ -90,7 +91,7 @@ export class TaskRunner {
 
   /** The lease of a delivery is lost: its outcome counts no more. */
   lose(token: DeliveryToken): void {
-    const execution = this.#running.get(token)
+    const execution = this.#running.find(token)
     // One that was acknowledged before it ran has no lease to lose.
     if (!execution || execution.abandoned || execution.acknowledged) return
     execution.abandoned = true
@@ -105,8 +106,8 @@ export class TaskRunner {
   /** Ends tasks that run, of these ids, as revoked. @returns the ids of those that ran */
   terminate(ids: ReadonlySet<string>): string[] {
     const ended: string[] = []
-    for (const [token, execution] of this.#running) {
-      const { message, queue, log } = execution
+    for (const execution of this.#running) {
+      const { message, queue, log, delivery } = execution
       if (execution.abandoned || !ids.has(message.id)) continue
       execution.abandoned = true
       ended.push(message.id)
@@ -117,7 +118,7 @@ export class TaskRunner {
         'the task was called off while it ran; what it does counts no more',
       )
       execution.abort(new TaskAborted('Revoked', 'the task was called off'))
-      const settled = { token: execution.acknowledged ? null : token, kind: 'complete' as const }
+      const settled = { token: execution.acknowledged ? null : delivery.token, kind: 'complete' as const }
       // Its slot is free once the handler has ended.
       const result = revokedWrite(message, 'terminated', this.#context())
       this.#deps.settle({ ...settled, ...releaseOf(message), result }, queue)
@@ -140,10 +141,11 @@ export class TaskRunner {
   /** Gives everything that still runs back to its queue. What was acknowledged before it ran is lost, and said to be. */
   giveBackAll(): number {
     let count = 0
-    for (const [token, execution] of this.#running) {
+    // The last one first: each goes to the head of its queue.
+    for (const execution of [...this.#running].toReversed()) {
       if (execution.abandoned) continue
       execution.abandoned = true
-      const { task, queue, log, acknowledged } = execution
+      const { task, queue, log, acknowledged, delivery } = execution
       this.#deps.metrics.tasks.inc({ task, queue, outcome: acknowledged ? 'lost' : 'given-back' })
       if (acknowledged) {
         execution.abort(new TaskAborted('WorkerStopping', 'the worker has to go, and this task will not run again'))
@@ -159,7 +161,7 @@ export class TaskRunner {
         { event: 'task-given-back' },
         'the worker stops before the task has ended; it was given back and will run again',
       )
-      this.#deps.settle({ token, kind: 'giveBack', begun: true }, queue)
+      this.#deps.settle({ token: delivery.token, kind: 'giveBack', begun: true }, queue)
     }
     return count
   }
@@ -221,7 +223,7 @@ export class TaskRunner {
         span,
       },
     )
-    this.#running.set(delivery.token, execution)
+    this.#running.add(execution)
     // Acknowledged before it runs: from here on nothing brings it back but its own retries.
     if (execution.acknowledged) this.#deps.settle({ token: delivery.token, kind: 'complete' }, delivery.queue)
     events.started(message)
@@ -236,7 +238,7 @@ export class TaskRunner {
   /** Never rejects, and frees its slot whatever the handler and its errors are like. */
   async #run(task: RegisteredTask, execution: Execution, options: ResolvedTaskOptions): Promise<void> {
     const { clock, metrics, pool } = this.#deps
-    const { message, delivery } = execution
+    const { message } = execution
     let unwatch: (() => void) | undefined
     let ended: Ended | undefined
     try {
@@ -257,7 +259,7 @@ export class TaskRunner {
       ended = this.#endings.failed(execution, options, thrown)
     }
     unwatch?.()
-    this.#running.delete(delivery.token)
+    this.#running.remove(execution)
     metrics.duration.observe({ task: task.name }, (clock.monotonic() - execution.startedAt) / 1000)
     this.#count(task.name)
     if (!ended || execution.abandoned) {

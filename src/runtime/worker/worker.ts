@@ -327,7 +327,7 @@ export class TaskWorker implements HealthSource {
       pool: this.#pool.name,
       taskNames: () => [...app.tasks.keys()],
       active: () =>
-        [...this.runner.running.values()].map(({ message, queue, redelivered, startedAtWall }) => {
+        [...this.runner.running].map(({ message, queue, redelivered, startedAtWall }) => {
           return { message, queue, redelivered, startedAt: startedAtWall }
         }),
       totals: () => this.runner.totals,
@@ -376,7 +376,7 @@ export class TaskWorker implements HealthSource {
     this.runner.revocations.add(ids, this.#clock.monotonic())
     const ended = terminate ? this.runner.terminate(new Set(ids)) : []
     await this.#store.saveRevoked(ids, REVOKED_FOR_MS, MOST_REVOKED)
-    const running = new Set([...this.runner.running.values()].map(({ message }) => message.id))
+    const running = new Set([...this.runner.running].map(({ message }) => message.id))
     const waiting = ids.filter((id) => !running.has(id))
     await tellRevoked(waiting, this.#results, {
       ttlSeconds: this.options.app.settings.resultTtlSeconds,

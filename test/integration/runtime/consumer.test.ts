@@ -7,6 +7,7 @@ import { redisKeys } from '../../../src/runtime/broker/redis/keys.ts'
 import { LeaseSlots } from '../../../src/runtime/broker/redis/lease-slots.ts'
 import { takeCall } from '../../../src/runtime/broker/redis/queue-calls.ts'
 import { QueueSet } from '../../../src/runtime/broker/redis/queue-set.ts'
+import { ServingOrder } from '../../../src/runtime/broker/redis/serving-order.ts'
 import { runScript } from '../../../src/runtime/broker/redis/scripts.ts'
 import {
   answerOrder,
@@ -38,7 +39,12 @@ async function take(queue: string, count: number): Promise<DeliveryToken[]> {
   await redis.client.lpush(queue, ...Array.from({ length: count }, (_, i) => `{"n":${i}}`))
   await runScript(
     redis.client,
-    takeCall(keys, [queue], { process: queue, firstNumber: 1, want: count, leaseSeconds: 10 }),
+    takeCall(new ServingOrder(keys, new QueueSet([queue])).next(), {
+      process: queue,
+      firstNumber: 1,
+      want: count,
+      leaseSeconds: 10,
+    }),
   )
   return Array.from({ length: count }, (_, i) => formatTag(queue, i + 1, 0) as DeliveryToken)
 }

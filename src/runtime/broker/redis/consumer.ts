@@ -1,6 +1,6 @@
 // Takes messages and settles deliveries, one round trip a tick.
 //
-// A tick is one pipeline of scripts: [promote] [recover] settle N, take M. M never exceeds the slots that are free: granted
+// A tick is one round trip of scripts: [promote] [recover] settle N, take M. M never exceeds the slots that are free: granted
 // credit less what ticks on their way have asked for already. Two ticks may be on their way, of half the slots each, so that
 // the server works while handlers do. When a take brings less than it asked for the consumer is idle: it settles what ends,
 // and takes again when woken (queue-waiter.ts, or the wake-up our producers publish) or at the next poll.
@@ -18,8 +18,9 @@ import { HeldDeliveries } from './held-deliveries.ts'
 import type { Keys } from './keys.ts'
 import type { LeaseSlots } from './lease-slots.ts'
 import type { QueueSet } from './queue-set.ts'
-import { joinCall, takeCall } from './queue-calls.ts'
-import { addScript, isNoScript, loadScripts, runScript, TICK_SCRIPTS, type ScriptCall } from './scripts.ts'
+import { joinCall, takeCall, type ServedQueues } from './queue-calls.ts'
+import { roundTrip } from './round-trip.ts'
+import { isNoScript, loadScripts, runLoaded, runScript, TICK_SCRIPTS, type ScriptCall } from './scripts.ts'
 import {
   answerOrder,
   complaintAbout,
@@ -29,6 +30,7 @@ import {
   type SettleBatch,
 } from './settle-call.ts'
 import { POLL_MS, Sweeps, type DeadLetterKeeping } from './sweeps.ts'
+import { ServingOrder } from './serving-order.ts'
 import { formatTag } from './tag.ts'
 import { uuid4 } from '../../protocol/uuid.ts'
 import type { Redis } from 'ioredis'
@@ -68,8 +70,8 @@ interface Tick {
   readonly want: number
   readonly firstNumber: number
   readonly calls: readonly ScriptCall[]
-  /** The queues in the order in which the take asks for them. */
-  readonly order: readonly string[]
+  /** What is taken from; undefined when nothing is. */
+  readonly served: ServedQueues | undefined
 }
 
 export class RedisConsumer {
@@ -77,6 +79,7 @@ export class RedisConsumer {
   readonly #options: ConsumeOptions
   readonly #held: HeldDeliveries
   readonly #sweeps: Sweeps
+  readonly #order: ServingOrder
   #pending: PendingOutcome[] = []
   #credit = 0
   #requested = 0
@@ -84,7 +87,6 @@ export class RedisConsumer {
   #unsettled = 0
   #number = 1
   #parkedNumber = 1
-  #turn = 0
   #idle = false
   #taking = true
   #closed = false
@@ -108,6 +110,7 @@ export class RedisConsumer {
     this.#options = options
     this.#held = new HeldDeliveries(deps.process, deps.queues, deps.slots)
     this.#sweeps = new Sweeps(deps.clock, deps.random, deps.dead)
+    this.#order = new ServingOrder(deps.keys, deps.queues)
     this.#deps.connection.onChange((ready) => {
       if (ready) this.#kick()
     })
@@ -269,12 +272,11 @@ export class RedisConsumer {
     this.#pending = this.#pending.slice(MAX_BATCH)
     const firstNumber = this.#number
     this.#number += want
-    const plan = { outcomes, want, firstNumber, order: this.#order() }
+    const plan = { outcomes, want, firstNumber, served: want > 0 ? this.#order.next() : undefined }
     const tick: Tick = { ...plan, calls: this.#calls(plan, batch) }
     this.#requested += want
     this.#ticks += 1
     this.#unsettled += outcomes.length
-    if (want > 0) this.#turn += 1
     void this.#run(tick).then(({ replies, error }) => {
       this.#land(tick, replies, error)
       if (this.#flushable) for (const done of this.#flushed.splice(0)) done()
@@ -284,22 +286,15 @@ export class RedisConsumer {
 
   #calls(tick: Omit<Tick, 'calls'>, batch: SettleBatch): ScriptCall[] {
     const { keys, process, queues } = this.#deps
-    const { outcomes, want, firstNumber, order } = tick
+    const { outcomes, want, firstNumber, served } = tick
     const calls = this.#sweeps.due(keys, queues.active)
     if (outcomes.length > 0) calls.push(settleCall(batch, keys, (priority) => this.#parkTag(priority), this.#deps.dead))
-    if (want > 0) calls.push(takeCall(keys, order, { want, process, firstNumber, leaseSeconds: LEASE_SECONDS }))
+    if (served) calls.push(takeCall(served, { want, process, firstNumber, leaseSeconds: LEASE_SECONDS }))
     return calls
   }
 
   #parkTag(priority: number): string {
     return formatTag(`${this.#deps.process}-parked`, this.#parkedNumber++, priorityStep(priority))
-  }
-
-  /** The queues, starting with another one at each turn, so that none is always served first. */
-  #order(): readonly string[] {
-    const { active } = this.#deps.queues
-    const turn = this.#turn % Math.max(1, active.length)
-    return [...active.slice(turn), ...active.slice(0, turn)]
   }
 
   /** Never rejects. Each reply counts by itself: a settle that is done stays done when the take after it failed. */
@@ -308,14 +303,12 @@ export class RedisConsumer {
     const replies = new Map<string, unknown>()
     let error: unknown
     try {
-      const pipeline = redis.pipeline()
-      for (const call of tick.calls) addScript(pipeline, call)
-      const rows = (await pipeline.exec()) ?? []
-      tick.calls.forEach((call, i) => {
-        const [failed, reply] = rows[i] ?? [new Error('no reply'), undefined]
-        if (failed) error ??= failed
-        else replies.set(call.name, reply)
-      })
+      const sends = tick.calls.map((call) => () => runLoaded(redis, call))
+      for (const [i, reply] of (await roundTrip(redis, sends)).entries()) {
+        const call = tick.calls[i]
+        if (reply.status === 'rejected') error ??= reply.reason
+        else if (call) replies.set(call.name, reply.value)
+      }
       if (isNoScript(error)) await loadScripts(redis, TICK_SCRIPTS)
     } catch (failed) {
       error = failed
@@ -374,7 +367,7 @@ export class RedisConsumer {
 
   #receive(tick: Tick, reply: readonly unknown[]): void {
     const [time, unreadable, ...handfuls] = reply as [number, string, ...unknown[]]
-    const { order } = tick
+    const order = tick.served?.queues ?? []
     this.#noteUnreadable(unreadable, order)
     const deliveries: Delivery[] = []
     for (let i = 0; i + 2 < handfuls.length; i += 3) {

@@ -1,9 +1,10 @@
 // Puts messages on queues. What is published together goes out together: one LPUSH a list.
-import { BrokerError, type BrokerErrorCode } from '../../errors.ts'
+import { asError, BrokerError, type BrokerErrorCode } from '../../errors.ts'
 import { priorityStep } from '../../protocol/queue-key.ts'
 import type { Publication, UniqueHold } from '../transport.ts'
 import type { RedisConnection } from './connection.ts'
 import type { Keys } from './keys.ts'
+import { roundTrip } from './round-trip.ts'
 import { runScript, type ScriptCall } from './scripts.ts'
 
 /** From here on publishing fails rather than queueing: a broker that is away must not fill the producer's memory. */
@@ -157,13 +158,17 @@ export class RedisPublisher {
       else lists.set(key, [raw])
       channels.add(this.#keys.wake(queue))
     }
-    const pipeline = this.#connection.redis.pipeline()
-    for (const [key, raws] of lists) pipeline.lpush(key, ...raws)
+    const { redis } = this.#connection
+    const pushes = [...lists].map(
+      ([key, raws]) =>
+        () =>
+          redis.lpush(key, ...raws),
+    )
     // A wake-up is a courtesy: that it is refused (an ACL without channels) doesn't unsay the push.
-    for (const channel of channels) pipeline.publish(channel, '1')
-    const replies = (await pipeline.exec()) ?? []
-    const errors = new Map([...lists.keys()].map((key, i) => [key, replies[i]?.[0] ?? null]))
-    const refused = [...errors.values()].filter((error) => error !== null)
+    const wakes = [...channels].map((channel) => () => redis.publish(channel, '1'))
+    const replies = await roundTrip(redis, [...pushes, ...wakes])
+    const errors = new Map([...lists.keys()].map((key, i) => [key, refusal(replies[i])]))
+    const refused = [...errors.values()].filter((error) => error !== undefined)
     // Nothing arrived: whether it may be tried again is for the caller to see.
     if (refused[0] && refused.length === lists.size) throw refused[0]
     if (refused.length === 0) return []
@@ -173,6 +178,10 @@ export class RedisPublisher {
       return error ? this.#connection.coded(error) : undefined
     })
   }
+}
+
+function refusal(reply: PromiseSettledResult<unknown> | undefined): Error | undefined {
+  return reply?.status === 'rejected' ? asError(reply.reason) : undefined
 }
 
 function* batches(waiting: readonly Waiting[]): Generator<Waiting[]> {

@@ -10,12 +10,22 @@ const MAX_TAKE_BYTES = 4 * 1024 * 1024
 export const SWEEP_BATCH = 200
 
 /** The keys that take, recover, promote and join begin with: for each queue its four lists and one more. */
-function queueKeys(keys: Keys, queues: readonly string[], last: (queue: string) => string): string[] {
+export function queueKeys(keys: Keys, queues: readonly string[], last: (queue: string) => string): string[] {
   const perQueue = queues.flatMap((queue) => [...PRIORITY_STEPS.map((step) => keys.list(queue, step)), last(queue)])
   return [keys.unacked, keys.unackedIndex, ...perQueue]
 }
 
-const asJson = (queues: readonly string[]): string[] => queues.map((queue) => JSON.stringify(queue))
+/** Each name as JSON. */
+export const quoted = (queues: readonly string[]): string[] => queues.map((queue) => JSON.stringify(queue))
+
+/** The queues of one take. */
+export interface ServedQueues {
+  /** In the order in which they are served. */
+  readonly queues: readonly string[]
+  readonly keys: readonly string[]
+  /** As JSON. */
+  readonly names: readonly string[]
+}
 
 /** What a take asks for. */
 export interface TakeRequest {
@@ -26,21 +36,16 @@ export interface TakeRequest {
   readonly leaseSeconds: number
 }
 
-/** @param queues in the order in which they are to be served */
-export function takeCall(keys: Keys, queues: readonly string[], request: TakeRequest): ScriptCall {
+export function takeCall({ keys, names }: ServedQueues, request: TakeRequest): ScriptCall {
   const { want, process, firstNumber, leaseSeconds } = request
-  return {
-    name: 'take',
-    keys: queueKeys(keys, queues, (queue) => keys.leases(queue)),
-    args: [want, process, firstNumber, leaseSeconds, MAX_TAKE_BYTES, ...asJson(queues)],
-  }
+  return { name: 'take', keys, args: [want, process, firstNumber, leaseSeconds, MAX_TAKE_BYTES, ...names] }
 }
 
 export function recoverCall(keys: Keys, queues: readonly string[]): ScriptCall {
   return {
     name: 'recover',
     keys: queueKeys(keys, queues, (queue) => keys.leases(queue)),
-    args: [SWEEP_BATCH, ...asJson(queues)],
+    args: [SWEEP_BATCH, ...quoted(queues)],
   }
 }
 
@@ -66,6 +71,6 @@ export function joinCall(keys: Keys, queues: readonly string[], process: string,
   return {
     name: 'join',
     keys: [...queueKeys(keys, queues, (queue) => keys.leases(queue)), keys.queues],
-    args: [queues.length, process, ...queues, ...asJson(queues), ...held],
+    args: [queues.length, process, ...queues, ...quoted(queues), ...held],
   }
 }

@@ -1,7 +1,8 @@
 // Loads the Lua scripts that lie beside this file and runs them by their hash. What a script does is said in its header.
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import type { ChainableCommander, Redis } from 'ioredis'
+import type { Redis } from 'ioredis'
+import { roundTrip } from './round-trip.ts'
 
 /** The scripts, one file each under lua/. */
 export const SCRIPT_NAMES = [
@@ -68,14 +69,13 @@ export interface ScriptCall {
 
 /** Brings scripts to a server; cheap when it has them. Call it after each connect: a new server knows none. */
 export async function loadScripts(redis: Redis, names: readonly ScriptName[]): Promise<void> {
-  const pipeline = redis.pipeline()
-  for (const name of names) pipeline.script('LOAD', script(name).source)
-  for (const [error] of (await pipeline.exec()) ?? []) if (error) throw error
+  const loads = names.map((name) => () => redis.script('LOAD', script(name).source))
+  for (const loaded of await roundTrip(redis, loads)) if (loaded.status === 'rejected') throw loaded.reason
 }
 
-/** Appends a call to a pipeline, which the caller runs. The script must be loaded. */
-export function addScript(pipeline: ChainableCommander, call: ScriptCall): void {
-  pipeline.evalsha(script(call.name).sha, call.keys.length, ...call.keys, ...call.args)
+/** Runs a script that must be loaded. @throws what `isNoScript` knows when it is not */
+export function runLoaded(redis: Redis, { name, keys, args }: ScriptCall): Promise<unknown> {
+  return redis.evalsha(script(name).sha, keys.length, ...keys, ...args)
 }
 
 /** True for the error of a server that lost its scripts (a restart, SCRIPT FLUSH, a failover). Nothing was executed then. */
@@ -85,11 +85,10 @@ export function isNoScript(error: unknown): boolean {
 
 /** Runs one script, bringing it along when the server doesn't have it. */
 export async function runScript(redis: Redis, call: ScriptCall): Promise<unknown> {
-  const { sha, source } = script(call.name)
   try {
-    return await redis.evalsha(sha, call.keys.length, ...call.keys, ...call.args)
+    return await runLoaded(redis, call)
   } catch (error) {
     if (!isNoScript(error)) throw error
-    return await redis.eval(source, call.keys.length, ...call.keys, ...call.args)
+    return await redis.eval(script(call.name).source, call.keys.length, ...call.keys, ...call.args)
   }
 }

@@ -16,6 +16,12 @@ export function formatTag(process: string, number: number, step: number | string
   return `${process}:${number}:${step}`
 }
 
+/** The number in a tag that this process has made. */
+export function numberOfTag(tag: string): number {
+  const end = tag.lastIndexOf(':')
+  return Number(tag.slice(tag.lastIndexOf(':', end - 1) + 1, end))
+}
+
 /** The priority step at the end of a tag; 0 when there is none. */
 export function stepOfTag(tag: string | null): PriorityStep {
   return tag === null ? 0 : priorityStep(Number(tag.slice(tag.lastIndexOf(':') + 1)) || 0)
