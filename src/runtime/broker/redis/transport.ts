@@ -201,7 +201,7 @@ export class RedisTransport implements Transport {
     this.#listenForWakes([queue], consumer)
     if (this.#waiters.size >= MAX_WAITERS) return
     const list = this.#keys.list(queue, 0)
-    this.#waiters.set(queue, new QueueWaiter(this.#broker, list, () => consumer.wake()))
+    this.#waiters.set(queue, new QueueWaiter(this.#broker, list, this.#clock, () => consumer.wake()))
   }
 
   #closeWaiters(): void {
@@ -213,7 +213,10 @@ export class RedisTransport implements Transport {
   #listenForWakes(queues: readonly string[], consumer: RedisConsumer): void {
     for (const queue of queues) {
       this.#subscriber
-        .subscribe(this.#keys.wake(queue), () => consumer.wake())
+        .subscribe(this.#keys.wake(queue), () => {
+          this.#waiters.get(queue)?.heard()
+          consumer.wake()
+        })
         .catch((error: unknown) => {
           this.#tellOnce(
             `wake-ups can't be heard, so tasks wait for the poll: ${this.#connection.coded(error).message}`,
