@@ -22,8 +22,6 @@ interface Taken {
   readonly cpuSeconds: number
 }
 
-const nothing: Taken = { ms: NaN, cpuSeconds: NaN }
-
 /** Of kopf, which would take many minutes: so many times fewer TaskQueues. */
 const KOPF_SHARE = 10
 
@@ -34,20 +32,22 @@ export async function create(options: Options): Promise<void> {
   )
   const ours = await runOperator(options)
   const chosen = new Set(options.contestants)
-  const loaded = chosen.has('loader')
-    ? await runLoader(ours.objects, queues)
-    : { objects: nothing, withQueues: nothing }
+  const loaded = chosen.has('loader') ? await runLoader(ours.objects, queues) : undefined
   const go = chosen.has('controller-runtime')
     ? await runRival(controllerRuntime, queues, ours.template, options)
-    : nothing
+    : undefined
   const few = options.kopfQueues > 0 ? options.kopfQueues : Math.max(1, Math.round(queues / KOPF_SHARE))
-  const python = chosen.has('kopf') ? await runRival(kopf, few, ours.template, options) : nothing
-  const asMany = { ms: (python.ms * queues) / few, cpuSeconds: (python.cpuSeconds * queues) / few }
+  const python = chosen.has('kopf') ? await runRival(kopf, few, ours.template, options) : undefined
   say('  ratios by the clock, and by seconds of CPU, which others on the machine change less:')
-  say(`  operator / loader: ${ratio(ours, loaded.objects)} (wanted <= 1.5)`)
-  say(`  operator / loader with the TaskQueues: ${ratio(ours, loaded.withQueues)}`)
-  say(`  operator / controller-runtime: ${ratio(ours, go)} (wanted <= 1)`)
-  say(`  kopf / operator, from ${few} TaskQueues of kopf: ${ratio(asMany, ours)} (wanted >= 5)`)
+  if (loaded) {
+    say(`  operator / loader: ${ratio(ours, loaded.objects)} (wanted <= 1.5)`)
+    say(`  operator / loader with the TaskQueues: ${ratio(ours, loaded.withQueues)}`)
+  }
+  if (go) say(`  operator / controller-runtime: ${ratio(ours, go)} (wanted <= 1)`)
+  if (python) {
+    const asMany = { ms: (python.ms * queues) / few, cpuSeconds: (python.cpuSeconds * queues) / few }
+    say(`  kopf / operator, from ${few} TaskQueues of kopf: ${ratio(asMany, ours)} (wanted >= 5)`)
+  }
 }
 
 function ratio(a: Taken, b: Taken): string {
