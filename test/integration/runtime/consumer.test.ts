@@ -93,6 +93,32 @@ describe('a batch of outcomes', () => {
     expect(await held('q', 'r')).toEqual([['python'], ['python'], []])
   })
 
+  it('of tasks that left results stores those whose lease still stands, and loses none to one that is refused', async () => {
+    const [first, lost, odd, last] = await take('q', 4)
+    const [other] = await take('r', 1)
+    await redis.client.multi().hdel('unacked', String(lost)).zrem('unacked_index', String(lost)).exec()
+    await redis.client.rpush(keys.result('odd'), 'no text')
+    const left = (token: DeliveryToken | undefined, id: string, queue = 'q'): PendingOutcome =>
+      on(queue, { token: token ?? null, kind: 'complete', ...resultOf(id, `{"status":"SUCCESS","result":"${id}"}`) })
+    const batch = [
+      left(first, 'first'),
+      left(lost, 'lost'),
+      left(odd, 'odd'),
+      left(other, 'other', 'r'),
+      left(last, 'last'),
+    ]
+    expect(await settle([...batch, left(first, 'twice')])).toBe('10r110')
+    expect(await held('q', 'r')).toEqual([[], [], []])
+    const stored = await redis.client.mget(['first', 'lost', 'other', 'last', 'twice'].map((id) => keys.result(id)))
+    expect(stored.map((json) => /"result":"(.*)"/.exec(json ?? '')?.[1])).toEqual([
+      'first',
+      undefined,
+      'other',
+      'last',
+      undefined,
+    ])
+  })
+
   it('is answered outcome by outcome and done whole, also by a server that is full', async () => {
     const [plain, retried, died, valued, back, gone, ended] = await take('q', 7)
     const [other] = await take('r', 1)

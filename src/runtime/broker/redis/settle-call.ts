@@ -1,6 +1,6 @@
 // Turns outcomes into the arguments of settle.lua. Pure: which keys, which actions, in which order.
 import { priorityStep } from '../../protocol/queue-key.ts'
-import type { ChordEnding, Following, Outcome, Parking, Publication } from '../transport.ts'
+import type { ChordEnding, Following, Outcome, Parking, Publication, ResultWrite } from '../transport.ts'
 import type { Keys } from './keys.ts'
 import type { ScriptCall } from './scripts.ts'
 import { stepOfTag } from './tag.ts'
@@ -29,45 +29,65 @@ export interface DeadBounds {
 /** Makes the tag of a message that is parked. */
 export type ParkTag = (priority: number) => string
 
-/** A batch as settle.lua takes it: first the outcomes that are done and nothing else, by their queues, then the others. */
+type ByQueue = ReadonlyMap<string, readonly PendingOutcome[]>
+
+/** A batch as settle.lua takes it, which does most of them by the handful: outcomes of one kind and one queue. */
 export interface SettleBatch {
-  readonly done: ReadonlyMap<string, readonly PendingOutcome[]>
+  /** Nothing happens but that the message is gone. */
+  readonly done: ByQueue
+  /** The message is gone, and its result is stored. */
+  readonly results: ByQueue
   readonly others: readonly PendingOutcome[]
 }
 
 export function settleBatch(outcomes: readonly PendingOutcome[]): SettleBatch {
   const done = new Map<string, PendingOutcome[]>()
+  const results = new Map<string, PendingOutcome[]>()
   const others: PendingOutcome[] = []
   for (const pending of outcomes) {
     if (!isPlain(pending.outcome)) {
       others.push(pending)
       continue
     }
-    const list = done.get(pending.queue)
+    const handfuls = pending.outcome.result ? results : done
+    const list = handfuls.get(pending.queue)
     if (list) list.push(pending)
-    else done.set(pending.queue, [pending])
+    else handfuls.set(pending.queue, [pending])
   }
-  return { done, others }
+  return { done, results, others }
 }
 
 /** Its outcomes in the order of settle.lua's answers. */
-export function answerOrder({ done, others }: SettleBatch): PendingOutcome[] {
-  return [...[...done.values()].flat(), ...others]
+export function answerOrder({ done, results, others }: SettleBatch): PendingOutcome[] {
+  return [...[...done.values()].flat(), ...[...results.values()].flat(), ...others]
 }
 
-/** Nothing happens but that its message is gone. */
+/** Nothing happens but that its message is gone and, it may be, a result is stored. */
 function isPlain(outcome: Outcome): boolean {
   if (outcome.kind !== 'complete' || outcome.token === null) return false
-  const { publish, result, following, release } = outcome
-  return !result && !following && !release && (publish === undefined || publish.length === 0)
+  const { publish, following, release } = outcome
+  return !following && !release && (publish === undefined || publish.length === 0)
 }
 
 /** The call that settles a batch; settle.lua replies one character an outcome, in the order of {@link answerOrder}. */
-export function settleCall({ done, others }: SettleBatch, keys: Keys, parkTag: ParkTag, dead: DeadBounds): ScriptCall {
+export function settleCall(
+  { done, results, others }: SettleBatch,
+  keys: Keys,
+  parkTag: ParkTag,
+  dead: DeadBounds,
+): ScriptCall {
   const table = new KeyTable([keys.unacked, keys.unackedIndex])
   const args: (string | number)[] = [done.size]
   for (const [queue, list] of done)
     args.push(table.number(keys.leases(queue)), list.length, ...list.map(({ outcome }) => outcome.token ?? ''))
+  // Left out with the rest when there is nothing more: settle.lua ends there.
+  if (results.size + others.length > 0) args.push(results.size)
+  for (const [queue, list] of results) {
+    args.push(table.number(keys.leases(queue)), list.length)
+    for (const { outcome } of list) {
+      if (outcome.result) args.push(outcome.token ?? '', ...resultArgs(outcome.result, keys, table))
+    }
+  }
   for (const { outcome, queue, once } of others) {
     const actions = actionsOf(outcome, queue, keys, table, { parkTag, dead })
     if (once !== undefined) actions.unshift(['O', table.number(keys.once(once)), ONCE_SECONDS])
@@ -118,6 +138,11 @@ class KeyTable {
 
 type Action = (string | number)[]
 
+/** Key, seconds and text of a result. */
+function resultArgs({ taskId, ttlSeconds, json }: ResultWrite, keys: Keys, table: KeyTable): Action {
+  return [table.number(keys.result(taskId)), ttlSeconds, json]
+}
+
 function followingActions(
   following: Following,
   keys: Keys,
@@ -139,12 +164,7 @@ function followingActions(
       ]
     }),
     ...messages.map(publish),
-    ...results.map(({ taskId, ttlSeconds, json }): Action => [
-      'R',
-      table.number(keys.result(taskId)),
-      ttlSeconds,
-      json,
-    ]),
+    ...results.map((result): Action => ['R', ...resultArgs(result, keys, table)]),
   ]
   const ending = (chord: ChordEnding): Action[] => {
     const inner = plain(chord)
@@ -217,9 +237,6 @@ function commonActions(
   const actions: Action[] = []
   if (outcome.following) actions.push(...followingActions(outcome.following, keys, table, publish))
   if (outcome.release) actions.push(['U', table.number(keys.unique(outcome.release.name)), outcome.release.id])
-  if (outcome.result) {
-    const { taskId, ttlSeconds, json } = outcome.result
-    actions.push(['R', table.number(keys.result(taskId)), ttlSeconds, json])
-  }
+  if (outcome.result) actions.push(['R', ...resultArgs(outcome.result, keys, table)])
   return actions
 }

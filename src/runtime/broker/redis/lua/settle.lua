@@ -2,6 +2,8 @@
 -- Settles deliveries. Each outcome happens as a whole, and only while its tag is still in `unacked`: a stale worker's finds nothing.
 -- KEYS[1] unacked  KEYS[2] unacked_index  then whatever keys the outcomes name by number
 -- ARGV[1] how many handfuls of tasks that are done, and nothing else; for each the number of the leases' key, how many, their tags.
+-- Then how many handfuls of tasks that are done and leave a result, and nothing else; for each the number of the leases' key, how many, and
+--   for each its tag, the number of the result's key, ttl, json.
 -- Then for each other outcome: tag ('' for a delivery that was acknowledged early), number of the leases' key, the queue's name as
 --   JSON, how many actions, then the actions:
 --   P list raw channel            publish
@@ -35,25 +37,8 @@ for _ = 1, tonumber(ARGV[1]) do
   redis.call('ZREM', leases, unpack(ARGV, first, last))
   at = last + 1
 end
--- What follows is made anew at each call: none of it for a batch of tasks that are done.
+-- What follows is made anew at each call, so none of it before it is needed.
 if at > #ARGV then return table.concat(replies) end
---include record
---include redeliver
---include dead
-
-local function arg()
-  local value = ARGV[at]
-  at = at + 1
-  return value
-end
-local function key() return KEYS[tonumber(arg())] end
-
-local function park(parked, tag, due, record)
-  redis.call('HSET', unacked, tag, record)
-  -- kombu's sweep ignores scores in the future; whole seconds, rounded up, keep a small sorted set cheap.
-  redis.call('ZADD', index, math.ceil(tonumber(due) / 1000), tag)
-  redis.call('ZADD', parked, due, tag)
-end
 
 -- A wake-up or a notice that can't be sent (an ACL without channels) must not undo what was done.
 local function notify(channel, text) redis.pcall('PUBLISH', channel, text) end
@@ -71,6 +56,43 @@ local function store_result(name, ttl, json)
   end
   notify(name, json)
   return true
+end
+
+-- As above: the records of all at once. A result that is refused undoes nothing: its message need not be kept until that is known.
+at = at + 1
+for _ = 1, tonumber(ARGV[at - 1]) do
+  local leases, count = KEYS[tonumber(ARGV[at])], tonumber(ARGV[at + 1])
+  local tags = {}
+  at = at + 2
+  for i = 1, count do tags[i] = ARGV[at + (i - 1) * 4] end
+  local all = redis.call('HDEL', unacked, unpack(tags)) == count
+  if all then redis.call('ZREM', index, unpack(tags)) end
+  for i = 1, count do
+    local outcome = '0'
+    if all or redis.call('ZREM', index, tags[i]) == 1 then
+      outcome = store_result(KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2], ARGV[at + 3]) and '1' or 'r'
+    end
+    replies[#replies + 1] = outcome
+    at = at + 4
+  end
+  redis.call('ZREM', leases, unpack(tags))
+end
+if at > #ARGV then return table.concat(replies) end
+--include record
+--include redeliver
+--include dead
+
+local function arg()
+  local value = ARGV[at]
+  at = at + 1
+  return value
+end
+
+local function park(parked, tag, due, record)
+  redis.call('HSET', unacked, tag, record)
+  -- kombu's sweep ignores scores in the future; whole seconds, rounded up, keep a small sorted set cheap.
+  redis.call('ZADD', index, math.ceil(tonumber(due) / 1000), tag)
+  redis.call('ZADD', parked, due, tag)
 end
 
 -- For each action: how many arguments, whether its keys can take it (asked before anything is done), and the doing.
@@ -152,26 +174,20 @@ end
 local removed, removed_leases = {}, {}
 while at <= #ARGV do
   local tag, leases, name, count = arg(), tonumber(arg()), arg(), tonumber(arg())
-  local steps, needs_record, only_results = {}, false, tag ~= ''
+  local steps, needs_record = {}, false
   for i = 1, count do
     local kind = arg()
     local action, a = actions[kind], {}
     needs_record = needs_record or kind == 'D' or kind == 'G' or kind == 'W'
-    only_results = only_results and kind == 'R'
     for j = 1, action[1] do a[j] = arg() end
     steps[i] = { kind, action, a }
   end
   local outcome = '1'
-  -- A result that is refused undoes nothing: its message need not be kept until that is known.
-  if only_results then
-    outcome = tostring(redis.call('HDEL', unacked, tag))
-  elseif tag ~= '' then
-    outcome = tostring(redis.call('HEXISTS', unacked, tag))
-  end
+  if tag ~= '' then outcome = tostring(redis.call('HEXISTS', unacked, tag)) end
   if outcome == '1' and count > 0 then
     local record = needs_record and tag ~= '' and redis.call('HGET', unacked, tag) or nil
     outcome = perform(steps, record, name)
-    if outcome ~= 'e' and tag ~= '' and not only_results then redis.call('HDEL', unacked, tag) end
+    if outcome ~= 'e' and tag ~= '' then redis.call('HDEL', unacked, tag) end
   end
   if tag ~= '' and outcome ~= 'e' then
     removed[#removed + 1] = tag
