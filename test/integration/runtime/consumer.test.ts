@@ -303,6 +303,18 @@ describe('a consumer', () => {
     await until('the other is taken', () => deliveries.length === 4, 5)
   })
 
+  it('whose queues change while a take is on its way gives back nothing of what that brings', async () => {
+    const { consumer, deliveries } = await consume(4, stopped)
+    await redis.client.lpush('q', '{"n":1}', '{"n":2}')
+    consumer.grant(4)
+    await sent()
+    await consumer.queuesChanged()
+    await until('both are there', () => deliveries.length >= 2)
+    expect(await redis.client.lrange('q', 0, -1)).toEqual([])
+    expect(await held('q')).toEqual(Array.from({ length: 3 }, () => deliveries.map(({ token }) => token).toSorted()))
+    expect(await redis.client.smembers(keys.queues)).toEqual(['q'])
+  })
+
   it('that takes no more has given back what a take on its way brings when its outcomes are confirmed', async () => {
     const { consumer, deliveries } = await consume(4, systemClock)
     await redis.client.lpush('q', '{"n":1}', '{"n":2}', '{"n":3}')

@@ -137,8 +137,9 @@ export class RedisConsumer {
 
   /** After a change of the queues: names the new one in the broker, and takes from it. */
   async queuesChanged(): Promise<void> {
-    const { connection } = this.#deps
-    if (connection.ready) await this.#join(connection.redis)
+    const { connection, keys, queues } = this.#deps
+    // Never join.lua while ticks are on their way: what a take has brought and nobody has read yet would be given back, and run twice.
+    if (connection.ready && queues.active.length > 0) await connection.redis.sadd(keys.queues, ...queues.active)
     this.#takeAgain()
   }
 

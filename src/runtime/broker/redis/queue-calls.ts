@@ -9,14 +9,20 @@ const MAX_TAKE_BYTES = 4 * 1024 * 1024
 /** Messages of a queue that one call recovers or promotes: a bound on the time the server spends on it. */
 export const SWEEP_BATCH = 200
 
-/** The keys that take, recover, promote and join begin with: for each queue its four lists and one more. */
-export function queueKeys(keys: Keys, queues: readonly string[], last: (queue: string) => string): string[] {
-  const perQueue = queues.flatMap((queue) => [...PRIORITY_STEPS.map((step) => keys.list(queue, step)), last(queue)])
-  return [keys.unacked, keys.unackedIndex, ...perQueue]
+/** The keys that take, recover, promote and join begin with. */
+export const leadingKeys = (keys: Keys): string[] => [keys.unacked, keys.unackedIndex]
+
+/** The keys of one queue that follow: its four lists and one more. */
+export function keysOfQueue(keys: Keys, queue: string, last: string): string[] {
+  return [...PRIORITY_STEPS.map((step) => keys.list(queue, step)), last]
 }
 
-/** Each name as JSON. */
-export const quoted = (queues: readonly string[]): string[] => queues.map((queue) => JSON.stringify(queue))
+function queueKeys(keys: Keys, queues: readonly string[], last: (queue: string) => string): string[] {
+  return [...leadingKeys(keys), ...queues.flatMap((queue) => keysOfQueue(keys, queue, last(queue)))]
+}
+
+/** A name as JSON. */
+export const quoted = (queue: string): string => JSON.stringify(queue)
 
 /** The queues of one take. */
 export interface ServedQueues {
@@ -45,7 +51,7 @@ export function recoverCall(keys: Keys, queues: readonly string[]): ScriptCall {
   return {
     name: 'recover',
     keys: queueKeys(keys, queues, (queue) => keys.leases(queue)),
-    args: [SWEEP_BATCH, ...quoted(queues)],
+    args: [SWEEP_BATCH, ...queues.map(quoted)],
   }
 }
 
@@ -53,7 +59,7 @@ export function promoteCall(keys: Keys, queues: readonly string[]): ScriptCall {
   return {
     name: 'promote',
     keys: queueKeys(keys, queues, (queue) => keys.parked(queue)),
-    args: [SWEEP_BATCH, ...queues.flatMap((queue) => [JSON.stringify(queue), keys.wake(queue)])],
+    args: [SWEEP_BATCH, ...queues.flatMap((queue) => [quoted(queue), keys.wake(queue)])],
   }
 }
 
@@ -71,6 +77,6 @@ export function joinCall(keys: Keys, queues: readonly string[], process: string,
   return {
     name: 'join',
     keys: [...queueKeys(keys, queues, (queue) => keys.leases(queue)), keys.queues],
-    args: [queues.length, process, ...queues, ...quoted(queues), ...held],
+    args: [queues.length, process, ...queues, ...queues.map(quoted), ...held],
   }
 }

@@ -25,13 +25,13 @@ import { LeaseSlots } from './lease-slots.ts'
 import { readParked } from './parked.ts'
 import { RedisPublisher } from './publisher.ts'
 import { QueueSet } from './queue-set.ts'
-import { QueueWaiter } from './queue-waiter.ts'
 import type { DeadLetterKeeping } from './sweeps.ts'
 import { request } from './request.ts'
 import { RedisSubscriber } from './subscriber.ts'
 import { newProcessTag } from './tag.ts'
 import { effectivePrefix } from './connection-options.ts'
 import { parseBrokerUrl } from './url.ts'
+import { WakeUps } from './wake-ups.ts'
 
 /** How to reach Redis. */
 export interface RedisTransportOptions {
@@ -53,8 +53,6 @@ export interface RedisTransportOptions {
 
 const CONNECT_MS = 5000
 const DEAD_KEPT = { most: 10_000, seconds: 2_592_000 } as const
-/** Connections that wait for a push, one a queue; further queues are found by the poll, up to 250 ms later. */
-const MAX_WAITERS = 16
 /** Room for a pool that is made to grow by remote control. */
 const MAX_CONCURRENCY = 1000
 
@@ -70,7 +68,7 @@ export class RedisTransport implements Transport {
   readonly #subscriber: RedisSubscriber
   #consumer: RedisConsumer | undefined
   #leases: LeaseKeeper | undefined
-  readonly #waiters = new Map<string, QueueWaiter>()
+  #wakeUps: WakeUps | undefined
   readonly #told = new Set<string>()
 
   /** @throws BrokerError `BrokerUrlInvalid` */
@@ -121,7 +119,8 @@ export class RedisTransport implements Transport {
     if (this.#consumer) throw new Error('this transport consumes already')
     const queues = new QueueSet(options.queues)
     const consumer = this.#startConsumer(options, queues)
-    for (const queue of queues.active) this.#listenTo(queue, consumer)
+    const wakeUps = this.#hearOfPushes(consumer)
+    for (const queue of queues.active) wakeUps.listenTo(queue)
     if (this.#connection.ready) await consumer.prepare(this.#connection.redis)
     this.#connection.open()
     return {
@@ -134,19 +133,18 @@ export class RedisTransport implements Transport {
       addQueue: async (queue) => {
         if (!queues.add(queue)) return false
         this.#leases?.setLeases(queues.known.map((name) => this.#keys.leases(name)))
-        this.#listenTo(queue, consumer)
+        wakeUps.listenTo(queue)
         await consumer.queuesChanged()
         return true
       },
       removeQueue: (queue) => {
         if (!queues.remove(queue)) return false
-        this.#waiters.get(queue)?.close()
-        this.#waiters.delete(queue)
+        wakeUps.stopListeningTo(queue)
         return true
       },
       close: async () => {
         await consumer.close()
-        this.#closeWaiters()
+        wakeUps.close()
         await this.#leases?.close()
       },
     }
@@ -167,9 +165,7 @@ export class RedisTransport implements Transport {
         clock: this.#clock,
         random: this.#options.random ?? Math.random,
         dead: this.#options.dead ?? DEAD_KEPT,
-        onIdle: () => {
-          for (const waiter of this.#waiters.values()) waiter.arm()
-        },
+        onIdle: () => this.#wakeUps?.arm(),
         leasesOverdue: () => this.#leases?.overdue === true,
         onTrouble,
       },
@@ -196,34 +192,19 @@ export class RedisTransport implements Transport {
     return consumer
   }
 
-  /** Hears of what is pushed to a queue: by its list, for a few, and by what our producers say. */
-  #listenTo(queue: string, consumer: RedisConsumer): void {
-    this.#listenForWakes([queue], consumer)
-    if (this.#waiters.size >= MAX_WAITERS) return
-    const list = this.#keys.list(queue, 0)
-    this.#waiters.set(queue, new QueueWaiter(this.#broker, list, this.#clock, () => consumer.wake()))
-  }
-
-  #closeWaiters(): void {
-    for (const waiter of this.#waiters.values()) waiter.close()
-    this.#waiters.clear()
-  }
-
-  /** Wake-ups are a courtesy: without them the poll finds the message, so a failure is only retried. */
-  #listenForWakes(queues: readonly string[], consumer: RedisConsumer): void {
-    for (const queue of queues) {
-      this.#subscriber
-        .subscribe(this.#keys.wake(queue), () => {
-          this.#waiters.get(queue)?.heard()
-          consumer.wake()
-        })
-        .catch((error: unknown) => {
-          this.#tellOnce(
-            `wake-ups can't be heard, so tasks wait for the poll: ${this.#connection.coded(error).message}`,
-          )
-          this.#clock.after(5000, () => this.#listenForWakes([queue], consumer), { background: true })
-        })
-    }
+  #hearOfPushes(consumer: RedisConsumer): WakeUps {
+    this.#wakeUps = new WakeUps({
+      broker: this.#broker,
+      keys: this.#keys,
+      subscriber: this.#subscriber,
+      clock: this.#clock,
+      onWake: () => consumer.wake(),
+      onTrouble: (error) => {
+        const { message } = this.#connection.coded(error)
+        this.#tellOnce(`wake-ups can't be heard, so tasks wait for the poll: ${message}`)
+      },
+    })
+    return this.#wakeUps
   }
 
   /** For what fails again and again in the same way. */
@@ -274,7 +255,7 @@ export class RedisTransport implements Transport {
 
   async close(): Promise<void> {
     await this.#consumer?.close()
-    this.#closeWaiters()
+    this.#wakeUps?.close()
     await this.#leases?.close()
     this.#subscriber.close()
     this.#connection.close()
