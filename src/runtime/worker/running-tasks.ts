@@ -1,7 +1,7 @@
 // The executions in a worker's hands, and nothing else of them. An array and no Map, for the garbage collector's sake: when a Map is rehashed,
 // which one that is filled and emptied all the time is every few entries, V8 lets the old table point to the new one. Once one old table has
 // come into the old generation it keeps each later one alive until the next full collection, and with them every execution that was in one:
-// half of what tasks allocate outlived the young generation's collections, which took 6 to 9 ms where they take 1.
+// half of what tasks allocate outlived the young generation's collections (docs/decisions/031).
 import type { DeliveryToken } from '../broker/transport.ts'
 import type { Execution } from './execution.ts'
 

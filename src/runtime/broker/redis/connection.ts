@@ -30,6 +30,9 @@ export interface ConnectionOptions {
   readonly onTrouble?: (message: string) => void
 }
 
+/** Which broker, for whoever opens connections of its own to it. */
+export type BrokerAddress = Pick<ConnectionOptions, 'url' | 'keyPrefix' | 'timeouts'>
+
 /** Reconnecting: quick at first, and never so slow that leases end before we are back (consumer.ts, RECOVERY_DELAY_MS). */
 const RECONNECT = { baseMs: 100, capMs: 3000 } as const
 

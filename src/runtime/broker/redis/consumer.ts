@@ -3,7 +3,7 @@
 // A tick is one round trip of scripts: [promote] [recover] settle N, take M. M never exceeds the slots that are free: granted
 // credit less what ticks on their way have asked for already. Two ticks may be on their way, of half the slots each, so that
 // the server works while handlers do. When a take brings less than it asked for the consumer is idle: it settles what ends,
-// and takes again when woken (queue-waiter.ts, or the wake-up our producers publish) or at the next poll.
+// and takes again when woken (wake-ups.ts) or at the next poll.
 //
 // What may be repeated: a settle, because its tag fences it. What may not: a take. When the reply to a take is lost, its
 // messages are given back after the reconnect (join.lua), or by anyone once their lease ends (recover.lua).

@@ -1,10 +1,10 @@
 // Wakes an idle consumer when something is pushed to a queue, by whoever: BLMOVE of a list onto itself blocks and removes
 // nothing. It is a wake-up only; what is missed here is found by the consumer's next poll.
 //
-// Our own producers say what they push (consumer.ts), and for a push that is told of this wait costs a command, a reply with the whole message
+// Our own producers say what they push (publisher.ts), and for a push that is told of this wait costs a command, a reply with the whole message
 // and an empty take. So while they are heard it begins a little later, by when a busy queue has the next message.
 import type { Clock, Timer } from '../../clock.ts'
-import { RedisConnection, type ConnectionTimeouts } from './connection.ts'
+import { RedisConnection, type BrokerAddress } from './connection.ts'
 
 /** Seconds of one blocking call. */
 const BLOCK_SECONDS = 5
@@ -31,12 +31,7 @@ export class QueueWaiter {
   #closed = false
 
   /** @param list the list of the queue's most urgent step */
-  constructor(
-    broker: { readonly url: string; readonly keyPrefix: string; readonly timeouts?: ConnectionTimeouts },
-    list: string,
-    clock: Clock,
-    onWake: () => void,
-  ) {
+  constructor(broker: BrokerAddress, list: string, clock: Clock, onWake: () => void) {
     this.#clock = clock
     this.#connection = new RedisConnection({
       ...broker,

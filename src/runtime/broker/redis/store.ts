@@ -21,7 +21,7 @@ import type {
 } from '../store.ts'
 import type { BrokerSafety, UnackedState, WaitingMessages } from '../safety.ts'
 import type { ChordCount, DeadLetter, Depth, Publication, Replies, ReplyQueue, ResultWrite } from '../transport.ts'
-import { RedisConnection, type ConnectionTimeouts } from './connection.ts'
+import { RedisConnection, type ConnectionTimeouts, type BrokerAddress } from './connection.ts'
 import { readDepth } from './depth.ts'
 import { redisKeys, type Keys } from './keys.ts'
 import { measureTime } from './measure-time.ts'
@@ -52,7 +52,7 @@ export class RedisStore implements Store {
   readonly #keys: Keys
   readonly #countsListeners: boolean
   readonly #connection: RedisConnection
-  readonly #broker: { readonly url: string; readonly keyPrefix: string; readonly timeouts?: ConnectionTimeouts }
+  readonly #broker: BrokerAddress
   #subscriber: RedisSubscriber | undefined
 
   /** @throws BrokerError `BrokerUrlInvalid` */

@@ -1,5 +1,5 @@
 // The connection that listens: fanout exchanges, wake-ups, results. Subscriptions survive a reconnect.
-import { RedisConnection, type ConnectionTimeouts } from './connection.ts'
+import { RedisConnection, type BrokerAddress } from './connection.ts'
 
 type Listener = (channel: string, payload: string) => void
 
@@ -11,7 +11,7 @@ export class RedisSubscriber {
   readonly #channels = new Map<string, Set<Listener>>()
   readonly #patterns = new Map<string, Set<Listener>>()
 
-  constructor(broker: { readonly url: string; readonly keyPrefix: string; readonly timeouts?: ConnectionTimeouts }) {
+  constructor(broker: BrokerAddress) {
     this.#connection = new RedisConnection({
       ...broker,
       name: 'taskqueue:listen',

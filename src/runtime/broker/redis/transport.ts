@@ -15,7 +15,7 @@ import type {
   Transport,
   TransportState,
 } from '../transport.ts'
-import { RedisConnection, type ConnectionTimeouts } from './connection.ts'
+import { RedisConnection, type ConnectionTimeouts, type BrokerAddress } from './connection.ts'
 import { LEASE_SECONDS, RedisConsumer } from './consumer.ts'
 import { readDepth } from './depth.ts'
 import { boundQueues, redisKeys, type Keys } from './keys.ts'
@@ -59,7 +59,7 @@ const MAX_CONCURRENCY = 1000
 export class RedisTransport implements Transport {
   readonly capabilities: Capabilities = { atomicSettle: true, extend: true, park: true, priorityOrder: 'lowFirst' }
   readonly #options: RedisTransportOptions
-  readonly #broker: { readonly url: string; readonly keyPrefix: string; readonly timeouts?: ConnectionTimeouts }
+  readonly #broker: BrokerAddress
   readonly #clock: Clock
   readonly #keys: Keys
   readonly #countsListeners: boolean

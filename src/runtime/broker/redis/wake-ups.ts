@@ -1,7 +1,7 @@
 // How an idle consumer hears of what is pushed to its queues: by its list, for a few queues, and by what our producers say. Both are a courtesy:
 // what is missed is found by the consumer's next poll.
 import type { Clock, Timer } from '../../clock.ts'
-import type { ConnectionTimeouts } from './connection.ts'
+import type { BrokerAddress } from './connection.ts'
 import type { Keys } from './keys.ts'
 import { QueueWaiter } from './queue-waiter.ts'
 import type { RedisSubscriber } from './subscriber.ts'
@@ -13,7 +13,7 @@ const RETRY_MS = 5000
 
 /** What the wake-ups are built on. */
 export interface WakeUpsDeps {
-  readonly broker: { readonly url: string; readonly keyPrefix: string; readonly timeouts?: ConnectionTimeouts }
+  readonly broker: BrokerAddress
   readonly keys: Keys
   readonly subscriber: RedisSubscriber
   readonly clock: Clock
