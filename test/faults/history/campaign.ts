@@ -7,6 +7,7 @@ import { Ground } from './ground.ts'
 import { append, FAULT_KINDS, now, PROMOTION, read, type FaultKind, type History, type JobKind } from './history.ts'
 import { drawn, strike } from './nemesis.ts'
 import type { Job, Producer, Subject } from './subject.ts'
+import { WallClock } from './wall-clock.ts'
 
 export interface CampaignOptions {
   readonly seed: number
@@ -26,6 +27,8 @@ export interface Campaign {
   readonly history: History
   /** What its processes said last. */
   readonly said: readonly string[]
+  /** Between which bounds the machine's wall clock moved against its monotonic one, in milliseconds. */
+  readonly wallMoved: readonly [least: number, most: number]
 }
 
 const PARTS = 4
@@ -40,6 +43,7 @@ export async function runCampaign(subject: Subject, options: CampaignOptions): P
   const began = performance.now()
   const replicated = options.kinds?.includes(PROMOTION) ?? false
   const ground = await Ground.open(subject, { replicated })
+  const wall = new WallClock()
   try {
     const epoch = Math.floor(Date.now() / 2000) * 2000
     await subject.prepare?.(ground.redis.client, ground.folder, epoch)
@@ -66,8 +70,9 @@ export async function runCampaign(subject: Subject, options: CampaignOptions): P
       maxAttempts: 2,
     }
     const seconds = (performance.now() - began) / 1000
-    return { seed, seconds, verdict: check(history), history, said: [...ground.said] }
+    return { seed, seconds, verdict: check(history), history, said: [...ground.said], wallMoved: wall.stop() }
   } finally {
+    wall.stop()
     await ground.close()
   }
 }

@@ -1,0 +1,23 @@
+// What a test says of a campaign that broke a promise: in the message of its error, which is what the end of a log keeps.
+
+import type { Campaign } from './campaign.ts'
+
+/** Of each rule that was broken, so many are named. */
+const NAMED = 2
+/** What processes said last. */
+const LAST_WORDS = 30
+
+/** @throws Error that names the seed and what was broken; what the processes said last is printed before */
+export function expectUnbroken({ seed, verdict, said, wallMoved }: Campaign, say: (line: string) => void): void {
+  const { violations } = verdict
+  if (violations.length === 0) return
+  for (const { rule, id, text } of violations) say(`    ${rule}: ${id}: ${text}`)
+  for (const line of said.slice(-LAST_WORDS)) say(`    | ${line.slice(0, 500)}`)
+  const broken = Map.groupBy(violations, ({ rule }) => rule)
+  const rules = [...broken].map(([rule, of]) => {
+    const some = of.slice(0, NAMED).map(({ id, text }) => `${id}: ${text}`)
+    return `${of.length} of "${rule}" (${some.join('; ')})`
+  })
+  const wall = `the machine's wall clock moved by ${wallMoved.map((ms) => ms.toFixed(1)).join(' to ')} ms meanwhile`
+  throw new Error(`the campaign of seed ${seed} broke promises: ${rules.join(', ')}; ${wall}`)
+}
