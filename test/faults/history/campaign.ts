@@ -27,8 +27,6 @@ export interface Campaign {
   readonly history: History
   /** What its processes said last. */
   readonly said: readonly string[]
-  /** Between which bounds the machine's wall clock moved against its monotonic one, in milliseconds. */
-  readonly wallMoved: readonly [least: number, most: number]
 }
 
 const PARTS = 4
@@ -66,11 +64,12 @@ export async function runCampaign(subject: Subject, options: CampaignOptions): P
       events: read(ground.ledger),
       end: { left, ...end },
       promises: subject.promises,
+      wall: wall.stop(),
       failures: 2,
       maxAttempts: 2,
     }
     const seconds = (performance.now() - began) / 1000
-    return { seed, seconds, verdict: check(history), history, said: [...ground.said], wallMoved: wall.stop() }
+    return { seed, seconds, verdict: check(history), history, said: [...ground.said] }
   } finally {
     wall.stop()
     await ground.close()

@@ -236,15 +236,24 @@ function explains(seen: Seen, id: string, first: Run, second: Run): boolean {
   })
 }
 
-/** Nothing that was to begin later began before its time. */
+/** Nothing that was to begin later began before its time, by the clock that says what is due: the broker's, which is the machine's. */
 function early({ history, published, unknown, begun }: Seen): Violation[] {
   const bad: Violation[] = []
-  for (const { id, due } of [...published.values(), ...unknown.values()]) {
+  for (const { id, at, due } of [...published.values(), ...unknown.values()]) {
     const [first] = (begun.get(id) ?? []).toSorted((a, b) => a.at - b.at)
-    if (due === undefined || !first || first.at >= due - history.promises.earlyMs) continue
+    if (due === undefined || !first) continue
+    if (first.at >= due - history.promises.earlyMs - wallMoved(history, at, first.at)) continue
     bad.push({ rule: 'early', id, text: `due at ${ms(due)}, began at ${ms(first.at)}` })
   }
   return bad
+}
+
+/** How far the machine's wall clock moved between two instants, and from the look before them to the one after. */
+function wallMoved({ wall }: History, from: number, to: number): number {
+  const before = wall.findLastIndex(({ at }) => at <= from)
+  const after = wall.findIndex(({ at }) => at >= to)
+  const seen = wall.slice(Math.max(0, before), after < 0 ? wall.length : after + 1).map(({ movedMs }) => movedMs)
+  return seen.length === 0 ? 0 : Math.max(...seen) - Math.min(...seen)
 }
 
 /** Each slot of a schedule is one message, and those that are none are accounted as missed. */

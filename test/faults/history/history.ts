@@ -96,6 +96,11 @@ export interface End {
   readonly schedules: readonly { readonly name: string; readonly passed: number; readonly missed: number }[]
 }
 
+/** How far the machine's wall clock had moved against its monotonic one since the campaign began. */
+export interface WallOffset extends At {
+  readonly movedMs: number
+}
+
 /** What a subject promises; a rule about something else is not applied. */
 export interface Promises {
   readonly later: boolean
@@ -115,6 +120,8 @@ export interface History {
   readonly events: readonly Event[]
   readonly end: End
   readonly promises: Promises
+  /** In the order of time. */
+  readonly wall: readonly WallOffset[]
   /** Attempts of a flaky job that fail, and how many a doomed one has. */
   readonly failures: number
   readonly maxAttempts: number

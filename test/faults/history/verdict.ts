@@ -8,7 +8,7 @@ const NAMED = 2
 const LAST_WORDS = 30
 
 /** @throws Error that names the seed and what was broken; what the processes said last is printed before */
-export function expectUnbroken({ seed, verdict, said, wallMoved }: Campaign, say: (line: string) => void): void {
+export function expectUnbroken({ seed, verdict, said, history }: Campaign, say: (line: string) => void): void {
   const { violations } = verdict
   if (violations.length === 0) return
   for (const { rule, id, text } of violations) say(`    ${rule}: ${id}: ${text}`)
@@ -18,6 +18,7 @@ export function expectUnbroken({ seed, verdict, said, wallMoved }: Campaign, say
     const some = of.slice(0, NAMED).map(({ id, text }) => `${id}: ${text}`)
     return `${of.length} of "${rule}" (${some.join('; ')})`
   })
-  const wall = `the machine's wall clock moved by ${wallMoved.map((ms) => ms.toFixed(1)).join(' to ')} ms meanwhile`
-  throw new Error(`the campaign of seed ${seed} broke promises: ${rules.join(', ')}; ${wall}`)
+  const moved = history.wall.map(({ movedMs }) => movedMs)
+  const wall = `the machine's wall clock moved by ${Math.min(...moved).toFixed(1)} to ${Math.max(...moved).toFixed(1)} ms`
+  throw new Error(`the campaign of seed ${seed} broke promises: ${rules.join(', ')}; ${wall} meanwhile`)
 }

@@ -1,31 +1,32 @@
 // How far the machine's wall clock moves against its monotonic one while a campaign runs. The broker tells what is due by the one, and the history
-// is written by the other: a machine whose clock is set meanwhile has jobs that look early and leases that look short.
+// is written by the other: on a machine whose clock is set meanwhile, jobs that are on time look early.
 
-import { now } from './history.ts'
+import { now, type WallOffset } from './history.ts'
 
-const LOOK_MS = 100
+const LOOK_MS = 250
 
 export class WallClock {
   readonly #began = offset()
-  #least = 0
-  #most = 0
+  readonly #offsets: WallOffset[] = []
   readonly #timer = setInterval(() => this.#look(), LOOK_MS)
 
-  /** @returns between which bounds it moved, in milliseconds */
-  stop(): readonly [least: number, most: number] {
+  /** Looks no more. @returns what was seen, from the beginning on */
+  stop(): readonly WallOffset[] {
     this.#look()
     clearInterval(this.#timer)
-    return [this.#least, this.#most]
+    return this.#offsets
   }
 
   #look(): void {
-    const moved = offset() - this.#began
-    this.#least = Math.min(this.#least, moved)
-    this.#most = Math.max(this.#most, moved)
+    this.#offsets.push({ at: now(), movedMs: offset() - this.#began })
   }
 }
 
-/** The largest of a few readings: those between whose two clocks the process was interrupted are too small. To the millisecond. */
+/** To the microsecond, though Date.now() has milliseconds only: it is read until it turns. */
 function offset(): number {
-  return Math.max(...Array.from({ length: 5 }, () => Date.now() - now()))
+  const before = Date.now()
+  for (;;) {
+    const wall = Date.now()
+    if (wall !== before) return wall - now()
+  }
 }

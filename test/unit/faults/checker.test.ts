@@ -49,6 +49,7 @@ function history(events: Event[], end: Partial<History['end']> = {}, promised = 
     events,
     end: { left: 0, dead: [], schedules: [], ...end },
     promises: promised,
+    wall: [],
     failures: 2,
     maxAttempts: 2,
   }
@@ -216,4 +217,41 @@ it('counts what there was', () => {
     ]),
   )
   expect(counts).toMatchObject({ published: 1, unknown: 1, executions: 2, explained: 1, faults: 1 })
+})
+
+describe('what is due by a clock that was set', () => {
+  const early = [published('a', { kind: 'later', at: 1000, due: 6000 }), ...whole('a', 5960)]
+  const judged = (moves: readonly (readonly [at: number, movedMs: number])[]): Rule[] => {
+    const wall = moves.map(([at, movedMs]) => ({ at, movedMs }))
+    return check({ ...history(early), wall }).violations.map(({ rule }) => rule)
+  }
+
+  it('is not early by as much as the clock went on by itself while it waited', () => {
+    const steps = [500, 3000, 5900, 6500] as const
+    expect(judged(steps.map((at) => [at, at < 3000 ? 0 : 40]))).toEqual([])
+    expect(judged(steps.map((at) => [at, at < 3000 ? 0 : 30]))).toEqual(['early'])
+  })
+
+  it('is early when the clock was set before it was sent, or after it began', () => {
+    expect(
+      judged([
+        [0, 0],
+        [500, 40],
+        [900, 40],
+        [5900, 40],
+        [6000, 40],
+        [7000, 0],
+      ]),
+    ).toEqual(['early'])
+  })
+
+  it('is not early when the clock was set between the last look and its beginning', () => {
+    expect(
+      judged([
+        [900, 0],
+        [5800, 0],
+        [6050, 40],
+      ]),
+    ).toEqual([])
+  })
 })
