@@ -59,6 +59,8 @@ class Seen {
   readonly history: History
   readonly published = new Map<string, Published>()
   readonly unknown = new Map<string, Published>()
+  /** Each time that it was sent, whatever became of that. */
+  readonly sent = new Map<string, Published[]>()
   readonly begun = new Map<string, Run[]>()
   readonly done = new Map<string, Run[]>()
   readonly faults: Fault[] = []
@@ -76,6 +78,7 @@ class Seen {
         // What was of unknown fate and then acknowledged was sent twice under one id: that explains a repetition.
         if (event.fate === 'acknowledged') this.published.set(event.id, event)
         else this.unknown.set(event.id, event)
+        push(this.sent, event.id, event)
         break
       case 'begin':
         push(this.begun, event.id, event)
@@ -236,24 +239,35 @@ function explains(seen: Seen, id: string, first: Run, second: Run): boolean {
   })
 }
 
-/** Nothing that was to begin later began before its time, by the clock that says what is due: the broker's, which is the machine's. */
-function early({ history, published, unknown, begun }: Seen): Violation[] {
+/**
+ * Nothing that was to begin later began before its time, by the clock that says what is due: the broker's, which is the machine's. Of what was
+ * sent more than once under one id, any may have been the first to begin.
+ */
+function early({ history, sent, begun }: Seen): Violation[] {
   const bad: Violation[] = []
-  for (const { id, at, due } of [...published.values(), ...unknown.values()]) {
+  for (const [id, publishes] of sent) {
     const [first] = (begun.get(id) ?? []).toSorted((a, b) => a.at - b.at)
-    if (due === undefined || !first) continue
-    if (first.at >= due - history.promises.earlyMs - wallMoved(history, at, first.at)) continue
-    bad.push({ rule: 'early', id, text: `due at ${ms(due)}, began at ${ms(first.at)}` })
+    if (!first) continue
+    const dues = publishes.flatMap((publish) => dueAt(history, publish, first.at) ?? [])
+    if (dues.length === 0 || first.at >= Math.min(...dues) - history.promises.earlyMs) continue
+    bad.push({ rule: 'early', id, text: `due at ${dues.map(ms).join(' or ')}, began at ${ms(first.at)}` })
   }
   return bad
 }
 
-/** How far the machine's wall clock moved between two instants, and from the look before them to the one after. */
-function wallMoved({ wall }: History, from: number, to: number): number {
+/** When it is due on the monotonic clock: sooner by as much as the wall clock went ahead while it waited. */
+function dueAt({ wall }: History, { at, answeredAt = at, due }: Published, begun: number): number | undefined {
+  const sent = looks(wall, at, answeredAt)
+  const waited = looks(wall, at, begun)
+  if (due === undefined || sent.length === 0 || waited.length === 0) return due
+  return due - Math.max(0, Math.max(...waited) - Math.min(...sent))
+}
+
+/** How far the wall clock had moved between two instants: by the looks at it between them, the one before and the one after. */
+function looks(wall: History['wall'], from: number, to: number): number[] {
   const before = wall.findLastIndex(({ at }) => at <= from)
   const after = wall.findIndex(({ at }) => at >= to)
-  const seen = wall.slice(Math.max(0, before), after < 0 ? wall.length : after + 1).map(({ movedMs }) => movedMs)
-  return seen.length === 0 ? 0 : Math.max(...seen) - Math.min(...seen)
+  return wall.slice(Math.max(0, before), after < 0 ? wall.length : after + 1).map(({ movedMs }) => movedMs)
 }
 
 /** Each slot of a schedule is one message, and those that are none are accounted as missed. */

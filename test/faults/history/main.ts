@@ -14,6 +14,7 @@ import { alone, mixed } from './subjects/ours.ts'
 import { subject as beequeue } from './subjects/beequeue.ts'
 import { subject as bullmq } from './subjects/bullmq.ts'
 import { subject as celery } from './subjects/celery.ts'
+import { wallClockWords } from './verdict.ts'
 
 const root = join(import.meta.dirname, '../../..')
 
@@ -90,8 +91,9 @@ async function judged(name: string, how: string, size: Size, campaign: typeof pr
   const subject = await entryOf(name).make()
   const seed = Number(values.seed ?? randomInt(1, 1_000_000_000))
   say(`==> ${subject.label}${how}: ${size.jobs} jobs, ${size.faults} faults, seed ${seed}`)
-  const { verdict, seconds, said } = await campaign(subject, { seed, ...size, say, drainSeconds: 180 })
+  const { verdict, seconds, said, history } = await campaign(subject, { seed, ...size, say, drainSeconds: 180 })
   say(`    ${JSON.stringify(verdict.counts)} in ${seconds.toFixed(0)} s; violations: ${verdict.violations.length}`)
+  say(`    ${wallClockWords(history)}`)
   for (const { rule, id, text } of verdict.violations.slice(0, 20)) say(`    ${rule}: ${id}: ${text}`)
   if (verdict.violations.length > 0 && name === 'ours')
     for (const line of said.slice(-30)) say(`    | ${line.slice(0, 300)}`)

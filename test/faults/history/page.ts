@@ -104,7 +104,7 @@ function markdown({ rows, promotions, unfinished, machine, node, date }: Page): 
   return [
     '# Reliability',
     `Written by \`make faults\`, never by hand; the figures are in [reliability.json](reliability.json). ${date}, ${machine}, Node ${node}.`,
-    `Jobs are sent while faults come, drawn from a seed: ${FAULT_KINDS.join(', ')}. Every acknowledged publish, every begin and every end of an execution and every fault is written down by whoever it happened to, and a checker judges the history: what was acknowledged must have ended or be a dead letter; an attempt that began twice must have a cause in the history, such as a kill of its process; nothing begins before its time; a slot of beat is one message or accounted as missed; a chord's body is one; and when all is healed, nothing is left. The checker itself is tested with planted faults.`,
+    `Jobs are sent while faults come, drawn from a seed: ${FAULT_KINDS.join(', ')}. Every acknowledged publish, every begin and every end of an execution and every fault is written down by whoever it happened to, and a checker judges the history: what was acknowledged must have ended or be a dead letter; an attempt that began twice must have a cause in the history, such as a kill of its process; nothing begins before its time by the broker's clock; a slot of beat is one message or accounted as missed; a chord's body is one; and when all is healed, nothing is left. The checker itself is tested with planted faults.`,
     'The broker keeps what it acknowledges (`appendfsync always`), so it has no excuse for a loss. Bold lines count broken promises; all other libraries are set so that a lost job comes back as soon as they can.',
     [
       '| ' + head.join(' | ') + ' |',

@@ -4,29 +4,45 @@
 import { now, type WallOffset } from './history.ts'
 
 const LOOK_MS = 250
+/** A reading that takes longer was interrupted, and says nothing. Milliseconds. */
+const QUICK_MS = 0.05
+const TRIES = 5
 
 export class WallClock {
-  readonly #began = offset()
+  readonly #began: number
   readonly #offsets: WallOffset[] = []
-  readonly #timer = setInterval(() => this.#look(), LOOK_MS)
+  readonly #timer: NodeJS.Timeout
 
-  /** Looks no more. @returns what was seen, from the beginning on */
+  constructor() {
+    this.#began = offset() ?? Date.now() - now()
+    this.#offsets.push({ at: now(), movedMs: 0 })
+    this.#timer = setInterval(() => this.#look(), LOOK_MS)
+  }
+
+  /** What was seen from the beginning on; a last look is taken. */
   stop(): readonly WallOffset[] {
     this.#look()
     clearInterval(this.#timer)
-    return this.#offsets
+    return [...this.#offsets]
   }
 
   #look(): void {
-    this.#offsets.push({ at: now(), movedMs: offset() - this.#began })
+    const read = offset()
+    if (read !== undefined) this.#offsets.push({ at: now(), movedMs: read - this.#began })
   }
 }
 
-/** To the microsecond, though Date.now() has milliseconds only: it is read until it turns. */
-function offset(): number {
-  const before = Date.now()
-  for (;;) {
-    const wall = Date.now()
-    if (wall !== before) return wall - now()
+/** Finer than Date.now(), which has milliseconds only: it is read until it turns. Nothing when the machine is too busy to tell. */
+function offset(): number | undefined {
+  for (let i = 0; i < TRIES; i++) {
+    const first = Date.now()
+    let [wall, before, at] = [first, now(), now()]
+    while (wall === first) {
+      before = at
+      wall = Date.now()
+      at = now()
+    }
+    if (at - before < QUICK_MS) return wall - at
   }
+  return undefined
 }

@@ -2,6 +2,8 @@
 
 import { describe, expect, it } from 'vitest'
 import { check, type Rule } from '../../faults/history/checker.ts'
+import type { Campaign } from '../../faults/history/campaign.ts'
+import { expectUnbroken } from '../../faults/history/verdict.ts'
 import type { Event, Fault, History, Published, Run, Slot } from '../../faults/history/history.ts'
 
 const published = (id: string, more: Partial<Published> = {}): Published => ({
@@ -220,38 +222,134 @@ it('counts what there was', () => {
 })
 
 describe('what is due by a clock that was set', () => {
-  const early = [published('a', { kind: 'later', at: 1000, due: 6000 }), ...whole('a', 5960)]
-  const judged = (moves: readonly (readonly [at: number, movedMs: number])[]): Rule[] => {
+  const sent = published('a', { kind: 'later', at: 1000, answeredAt: 1002, due: 6000 })
+  const judged = (moves: readonly (readonly [at: number, movedMs: number])[], began = 5960): Rule[] => {
     const wall = moves.map(([at, movedMs]) => ({ at, movedMs }))
-    return check({ ...history(early), wall }).violations.map(({ rule }) => rule)
+    return check({ ...history([sent, ...whole('a', began)]), wall }).violations.map(({ rule }) => rule)
   }
 
-  it('is not early by as much as the clock went on by itself while it waited', () => {
-    const steps = [500, 3000, 5900, 6500] as const
-    expect(judged(steps.map((at) => [at, at < 3000 ? 0 : 40]))).toEqual([])
-    expect(judged(steps.map((at) => [at, at < 3000 ? 0 : 30]))).toEqual(['early'])
-  })
-
-  it('is early when the clock was set before it was sent, or after it began', () => {
-    expect(
-      judged([
-        [0, 0],
-        [500, 40],
-        [900, 40],
+  it.each<[string, [number, number][], Rule[]]>([
+    [
+      'ahead by as much while it waited',
+      [
+        [500, 0],
+        [3000, 40],
         [5900, 40],
-        [6000, 40],
-        [7000, 0],
-      ]),
-    ).toEqual(['early'])
-  })
-
-  it('is not early when the clock was set between the last look and its beginning', () => {
-    expect(
-      judged([
+        [6500, 40],
+      ],
+      [],
+    ],
+    [
+      'ahead by less while it waited',
+      [
+        [500, 0],
+        [3000, 30],
+        [5900, 30],
+        [6500, 30],
+      ],
+      ['early'],
+    ],
+    [
+      'ahead between the last look and its beginning',
+      [
         [900, 0],
         [5800, 0],
         [6050, 40],
-      ]),
-    ).toEqual([])
+      ],
+      [],
+    ],
+    [
+      'ahead before the first look',
+      [
+        [2000, 40],
+        [6050, 40],
+      ],
+      ['early'],
+    ],
+    [
+      'ahead after the last look',
+      [
+        [0, 0],
+        [2000, 0],
+      ],
+      ['early'],
+    ],
+    [
+      'ahead before it was sent, and back after it began',
+      [
+        [0, 0],
+        [500, 40],
+        [900, 40],
+        [6000, 40],
+        [7000, 0],
+      ],
+      ['early'],
+    ],
+    [
+      'back while it waited',
+      [
+        [0, 0],
+        [900, 0],
+        [1100, 0],
+        [3000, -40],
+        [6500, -40],
+      ],
+      ['early'],
+    ],
+    [
+      'back and ahead again while it waited',
+      [
+        [0, 0],
+        [900, 0],
+        [1100, 0],
+        [3000, -40],
+        [5000, 0],
+        [6500, 0],
+      ],
+      ['early'],
+    ],
+  ])('%s', (_, moves, rules) => {
+    expect(judged(moves)).toEqual(rules)
+  })
+})
+
+describe('what was sent twice under one id', () => {
+  const twice = [
+    published('a', { kind: 'later', at: 0, due: 5000, fate: 'unknown' }),
+    published('a', { kind: 'later', at: 3000, due: 8000 }),
+  ]
+
+  it('may begin when the first is due, and no sooner', () => {
+    expect(broken([...twice, ...whole('a', 5001)])).toEqual([])
+    expect(broken([...twice, ...whole('a', 4990)])).toEqual(['early'])
+  })
+})
+
+describe('expectUnbroken', () => {
+  const campaign = (events: Event[]): Campaign => {
+    const of = {
+      ...history(events),
+      wall: [
+        { at: 0, movedMs: 0 },
+        { at: 9, movedMs: 1.5 },
+      ],
+    }
+    return { seed: 7, seconds: 1, verdict: check(of), history: of, said: ['a worker: last words'] }
+  }
+
+  it('says nothing when nothing is broken', () => {
+    const lines: string[] = []
+    expectUnbroken(campaign([published('a'), ...whole('a', 1)]), (line) => lines.push(line))
+    expect(lines).toEqual([])
+  })
+
+  it('counts each rule before it tells a case of each', () => {
+    const lines: string[] = []
+    const lost = Array.from({ length: 50 }, (_, i) => published(`lost-${i}`))
+    const early = [published('a', { kind: 'later', due: 100 }), ...whole('a', 50)]
+    expect(() => expectUnbroken(campaign([...lost, ...early]), (line) => lines.push(line))).toThrow(
+      /^seed 7 broke 50 of "lost", 1 of "early"; the machine's wall clock moved by 0\.00 to 1\.50 ms.*\nlost: lost-0: .*\nearly: a: /,
+    )
+    expect(lines).toHaveLength(20 + 1 + 1)
   })
 })
