@@ -303,6 +303,22 @@ describe('a consumer', () => {
     await until('the other is taken', () => deliveries.length === 4, 5)
   })
 
+  it('takes at once after a wake-up that brought nothing, and later after more of them', async () => {
+    // With a clock that stands still, what is put off never comes.
+    const { consumer, connection, idle } = await consume(4, stopped)
+    consumer.grant(4)
+    await until('it is idle', () => idle() === 1)
+    consumer.wake()
+    await until('the first brought nothing', () => idle() === 2)
+    consumer.wake()
+    await until('nor did the second', () => idle() === 3, 5)
+    await redis.client.lpush('q', '{"n":1}')
+    consumer.wake()
+    await sent()
+    await connection.redis.ping()
+    expect(await redis.client.llen('q')).toBe(1)
+  })
+
   it('whose queues change while a take is on its way gives back nothing of what that brings', async () => {
     const { consumer, deliveries } = await consume(4, stopped)
     await redis.client.lpush('q', '{"n":1}', '{"n":2}')

@@ -203,8 +203,8 @@ export class RedisConsumer {
       this.#woken = true
       return
     }
-    // After a wake-up that brought nothing, others were quicker: spread out.
-    const delay = this.#emptyWakes === 0 ? 0 : this.#deps.random() * Math.min(20, 2 ** this.#emptyWakes)
+    // After wake-ups that brought nothing, others were quicker: spread out. One alone may be the echo of a message that a settle took along.
+    const delay = this.#emptyWakes < 2 ? 0 : this.#deps.random() * Math.min(20, 2 ** (this.#emptyWakes - 1))
     if (delay < 1) {
       this.#takeAgain(true)
       return
@@ -406,7 +406,7 @@ export class RedisConsumer {
 
   #goIdle(empty: boolean): void {
     // One message may wake twice, as what is pushed and as what our producers say: that the second brings nothing tells of no others.
-    if (empty && this.#byWake) this.#emptyWakes = Math.min(5, this.#emptyWakes + 1)
+    if (empty && this.#byWake) this.#emptyWakes = Math.min(6, this.#emptyWakes + 1)
     this.#byWake = false
     if (this.#woken) {
       this.#woken = this.#idle = false
