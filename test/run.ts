@@ -99,6 +99,7 @@ async function prepare(wanted: readonly string[], stages: Stages): Promise<void>
 async function runChecks(): Promise<Count> {
   const count: Count = { passed: 0, failed: 0 }
   for (const [name, command, ...args] of checks) {
+    if (interrupted) break
     const started = performance.now()
     const ok = (await status(command ?? '', args)) === 0
     count[ok ? 'passed' : 'failed']++
