@@ -73,6 +73,13 @@ async function beside(
   const network = await startTroubledNetwork(primary.port)
   const server = await startRedis(...settings, '--replicaof', '127.0.0.1', String(network.port))
   await until('the replica follows', async () => (await server.client.info('replication')).includes('link_status:up'))
+  // What it was given at first is in no file until its append-only file has been written anew: killed before that, it would start empty.
+  await until('the replica has all in its file', async () => {
+    const persistence = await server.client.info('persistence')
+    return ['aof_enabled:1', 'aof_rewrite_in_progress:0', 'aof_rewrite_scheduled:0'].every((line) =>
+      persistence.includes(`${line}\r\n`),
+    )
+  })
   return { server, network }
 }
 
