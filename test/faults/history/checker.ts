@@ -211,7 +211,7 @@ function judgeDuplicates(seen: Seen): { violations: Violation[]; explained: numb
           violations.push({
             rule: 'unexplained duplicate',
             id,
-            text: `attempt ${run.attempt} began in ${before?.pid ?? 0} at ${ms(before?.at ?? 0)} and again in ${run.pid} at ${ms(run.at)}; nothing happened to the first`,
+            text: `attempt ${run.attempt} began in ${before?.pid ?? 0} at ${ms(before?.at ?? 0)} and again in ${run.pid} at ${ms(run.at)}; nothing happened to the first, ${sentWords(seen, id)}`,
           })
         before = run
       }
@@ -220,23 +220,43 @@ function judgeDuplicates(seen: Seen): { violations: Violation[]; explained: numb
   return { violations, explained }
 }
 
+/** When it was sent, and how long the answer took: a producer that has none sends again. */
+function sentWords({ sent }: Seen, id: string): string {
+  const times = (sent.get(id) ?? []).map(
+    ({ at, answeredAt = at }) => `${ms(at)} (answered ${ms(answeredAt - at)} later)`,
+  )
+  return `which was sent at ${times.join(' and ') || 'a time that is not known'}`
+}
+
 function withoutFailed(seen: Seen, id: string, runs: readonly Run[]): readonly Run[] {
   const threw = (seen.done.get(id) ?? []).filter(({ what }) => what === 'threw')
   return runs.filter((run) => !threw.some((end) => end.pid === run.pid && end.at >= run.at && end.at - run.at < 60_000))
 }
 
+/** Faults that explain no repetition: a clock that is set is no excuse, and beat runs nothing. */
+const NO_EXCUSES: ReadonlySet<Fault['kind']> = new Set(['clock step', 'kill beat', 'stop beat'])
+
 /** Whether something happened to an execution, to its process or to its broker, from when it was taken until another began. */
 function explains(seen: Seen, id: string, first: Run, second: Run): boolean {
-  if (seen.unknown.has(id)) return true
+  if (seen.unknown.has(id) || mayBeThereTwice(seen, id)) return true
   const { leaseMs } = seen.history.promises
   // A fault of before may show only once a lease, or what stands for it, has run out.
   const from = first.at - leaseMs
   return seen.faults.some(({ from: began, to, pids, kind }) => {
-    if (to < from || began > second.at) return false
-    // A clock that is set is no excuse.
-    if (kind === 'clock step' || kind === 'kill beat' || kind === 'stop beat') return false
+    if (to < from || began > second.at || NO_EXCUSES.has(kind)) return false
     return pids === undefined || pids.includes(first.pid)
   })
+}
+
+/**
+ * Whether its producer had no answer yet when something happened to the broker: it sends again what it has none for, and both may be there.
+ * However long they wait then: where there is a backlog, they begin long after the fault.
+ */
+function mayBeThereTwice({ sent, faults }: Seen, id: string): boolean {
+  const broker = faults.filter(({ kind, pids }) => pids === undefined && !NO_EXCUSES.has(kind))
+  return (sent.get(id) ?? []).some(({ at, answeredAt = at }) =>
+    broker.some(({ from, to }) => from <= answeredAt && at <= to),
+  )
 }
 
 /**

@@ -35,14 +35,16 @@ export class WallClock {
 /** Finer than Date.now(), which has milliseconds only: it is read until it turns. Nothing when the machine is too busy to tell. */
 function offset(): number | undefined {
   for (let i = 0; i < TRIES; i++) {
+    // It turned after the reading before the last, and so after what was the time before that.
+    let before = now()
     const first = Date.now()
-    let [wall, before, at] = [first, now(), now()]
-    while (wall === first) {
-      before = at
+    for (let wall = first; wall === first;) {
+      const next = now()
       wall = Date.now()
-      at = now()
+      const at = now()
+      if (wall !== first && at - before < QUICK_MS) return wall - at
+      before = next
     }
-    if (at - before < QUICK_MS) return wall - at
   }
   return undefined
 }

@@ -325,6 +325,26 @@ describe('what was sent twice under one id', () => {
   })
 })
 
+describe('what was on its way when something happened to the broker', () => {
+  const sent = (at: number, answeredAt: number): Event[] => [
+    published('a', { at, answeredAt }),
+    ...whole('a', 90_000),
+    ...whole('a', 92_000, { pid: 2 }),
+  ]
+
+  it('may be there twice, however long it waits', () => {
+    expect(broken([fault('restart broker', 1000, 3000), ...sent(500, 3200)])).toEqual([])
+    expect(broken([fault('stop broker', 1000, 3000), ...sent(2000, 4000)])).toEqual([])
+  })
+
+  it('is there once when it was answered before, or sent after, or only a worker was met', () => {
+    expect(broken([fault('restart broker', 1000, 3000), ...sent(500, 900)])).toEqual(['unexplained duplicate'])
+    expect(broken([fault('restart broker', 1000, 3000), ...sent(3100, 3200)])).toEqual(['unexplained duplicate'])
+    expect(broken([fault('kill worker', 1000, 3000, [9]), ...sent(500, 3200)])).toEqual(['unexplained duplicate'])
+    expect(broken([fault('clock step', 1000, 3000), ...sent(500, 3200)])).toEqual(['unexplained duplicate'])
+  })
+})
+
 describe('expectUnbroken', () => {
   const campaign = (events: Event[]): Campaign => {
     const of = {
