@@ -233,12 +233,14 @@ function withoutFailed(seen: Seen, id: string, runs: readonly Run[]): readonly R
   return runs.filter((run) => !threw.some((end) => end.pid === run.pid && end.at >= run.at && end.at - run.at < 60_000))
 }
 
+/** Faults in which a process stands still. */
+const STOPS: ReadonlySet<Fault['kind']> = new Set(['stop worker', 'stop worker for long'])
 /** Faults that explain no repetition: a clock that is set is no excuse, and beat runs nothing. */
 const NO_EXCUSES: ReadonlySet<Fault['kind']> = new Set(['clock step', 'kill beat', 'stop beat'])
 
 /** Whether something happened to an execution, to its process or to its broker, from when it was taken until another began. */
 function explains(seen: Seen, id: string, first: Run, second: Run): boolean {
-  if (seen.unknown.has(id) || mayBeThereTwice(seen, id)) return true
+  if (seen.unknown.has(id) || mayBeThereTwice(seen, id) || wasStoppedMeanwhile(seen, first, second)) return true
   const { leaseMs } = seen.history.promises
   // A fault of before may show only once a lease, or what stands for it, has run out.
   const from = first.at - leaseMs
@@ -246,6 +248,17 @@ function explains(seen: Seen, id: string, first: Run, second: Run): boolean {
     if (to < from || began > second.at || NO_EXCUSES.has(kind)) return false
     return pids === undefined || pids.includes(first.pid)
   })
+}
+
+/**
+ * Whether the process of the second stood still when the first began: it had taken the message and not begun it, its lease ended, another
+ * ran it, and then it went on.
+ */
+function wasStoppedMeanwhile({ faults }: Seen, first: Run, second: Run): boolean {
+  return faults.some(
+    ({ from, to, pids, kind }) =>
+      STOPS.has(kind) && (pids?.includes(second.pid) ?? false) && from <= first.at && first.at <= to,
+  )
 }
 
 /**

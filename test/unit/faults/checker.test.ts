@@ -325,6 +325,20 @@ describe('what was sent twice under one id', () => {
   })
 })
 
+describe('what a process had taken and not begun when it was stopped', () => {
+  const twice = [published('a'), ...whole('a', 13_000), ...whole('a', 15_500, { pid: 2 })]
+
+  it('may begin in another and then, when it goes on, in that', () => {
+    expect(broken([fault('stop worker for long', 2000, 15_400, [2]), ...twice])).toEqual([])
+  })
+
+  it('is not explained by what happened to it long before, afterwards, or to others', () => {
+    expect(broken([fault('stop worker for long', 0, 2000, [2]), ...twice])).toEqual(['unexplained duplicate'])
+    expect(broken([fault('stop worker for long', 15_600, 29_000, [2]), ...twice])).toEqual(['unexplained duplicate'])
+    expect(broken([fault('stop worker for long', 2000, 15_400, [3]), ...twice])).toEqual(['unexplained duplicate'])
+  })
+})
+
 describe('what was on its way when something happened to the broker', () => {
   const sent = (at: number, answeredAt: number): Event[] => [
     published('a', { at, answeredAt }),
