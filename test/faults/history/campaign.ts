@@ -64,7 +64,7 @@ export async function runCampaign(subject: Subject, options: CampaignOptions): P
       events: read(ground.ledger),
       end: { left, ...end },
       promises: subject.promises,
-      wall: wall.stop(),
+      wall: wall.look(),
       failures: 2,
       maxAttempts: 2,
     }

@@ -58,7 +58,7 @@ const LEAST_BYTES = 100
 class Seen {
   readonly history: History
   readonly published = new Map<string, Published>()
-  readonly unknown = new Map<string, Published>()
+  readonly unknown = new Set<string>()
   /** Each time that it was sent, whatever became of that. */
   readonly sent = new Map<string, Published[]>()
   readonly begun = new Map<string, Run[]>()
@@ -77,7 +77,7 @@ class Seen {
       case 'published':
         // What was of unknown fate and then acknowledged was sent twice under one id: that explains a repetition.
         if (event.fate === 'acknowledged') this.published.set(event.id, event)
-        else this.unknown.set(event.id, event)
+        else this.unknown.add(event.id)
         push(this.sent, event.id, event)
         break
       case 'begin':
@@ -170,7 +170,7 @@ function lost(seen: Seen): { violations: Violation[]; byBroker: number; bytes: n
     const { id, kind } = job
     if (kind === 'doomed' && !history.promises.retries) continue
     if (seen.ended(id).length > 0 || dead.has(id)) continue
-    const excused = promotions.some((promotion) => notReplicated(job, promotion))
+    const excused = promotions.some((promotion) => wasOnItsWay(job, promotion))
     if (kind !== 'doomed' && !excused && waiting-- > 0) continue
     if (excused && (byBroker + 1) * LEAST_BYTES <= bytes) byBroker++
     // That a doomed one has no dead letter is a rule of its own.
@@ -184,8 +184,8 @@ function lost(seen: Seen): { violations: Violation[]; byBroker: number; bytes: n
   return { violations, byBroker, bytes }
 }
 
-/** Whether the answer came when the replica was no longer told of what the broker wrote. */
-function notReplicated({ at, answeredAt = at }: Published, { from, to }: Fault): boolean {
+/** Whether its producer had no answer yet at some time of a fault. That of a promotion begins when the replica is told no more. */
+function wasOnItsWay({ at, answeredAt = at }: Published, { from, to }: Fault): boolean {
   return answeredAt >= from && at <= to
 }
 
@@ -267,9 +267,7 @@ function wasStoppedMeanwhile({ faults }: Seen, first: Run, second: Run): boolean
  */
 function mayBeThereTwice({ sent, faults }: Seen, id: string): boolean {
   const broker = faults.filter(({ kind, pids }) => pids === undefined && !NO_EXCUSES.has(kind))
-  return (sent.get(id) ?? []).some(({ at, answeredAt = at }) =>
-    broker.some(({ from, to }) => from <= answeredAt && at <= to),
-  )
+  return (sent.get(id) ?? []).some((publish) => broker.some((fault) => wasOnItsWay(publish, fault)))
 }
 
 /**
@@ -290,9 +288,9 @@ function early({ history, sent, begun }: Seen): Violation[] {
 
 /** When it is due on the monotonic clock: sooner by as much as the wall clock went ahead while it waited. */
 function dueAt({ wall }: History, { at, answeredAt = at, due }: Published, begun: number): number | undefined {
+  if (due === undefined || wall.length === 0) return due
   const sent = looks(wall, at, answeredAt)
   const waited = looks(wall, at, begun)
-  if (due === undefined || sent.length === 0 || waited.length === 0) return due
   return due - Math.max(0, Math.max(...waited) - Math.min(...sent))
 }
 
@@ -367,7 +365,7 @@ function deadLetters({ history, published, faults }: Seen): Violation[] {
   const promotions = faults.filter(({ kind }) => kind === PROMOTION)
   return [...published.values()]
     .filter(({ kind, id }) => kind === 'doomed' && !dead.has(id))
-    .filter((job) => !promotions.some((promotion) => notReplicated(job, promotion)))
+    .filter((job) => !promotions.some((promotion) => wasOnItsWay(job, promotion)))
     .map(({ id }) => ({ rule: 'no dead letter', id, text: 'it can not succeed, and is not among the dead letters' }))
 }
 

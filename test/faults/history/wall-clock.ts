@@ -16,19 +16,18 @@ export class WallClock {
   constructor() {
     this.#began = offset() ?? Date.now() - now()
     this.#offsets.push({ at: now(), movedMs: 0 })
-    this.#timer = setInterval(() => this.#look(), LOOK_MS)
+    this.#timer = setInterval(() => this.look(), LOOK_MS)
   }
 
-  /** What was seen from the beginning on; a last look is taken. */
-  stop(): readonly WallOffset[] {
-    this.#look()
-    clearInterval(this.#timer)
-    return [...this.#offsets]
-  }
-
-  #look(): void {
+  /** Looks now. @returns what was seen from the beginning on */
+  look(): readonly WallOffset[] {
     const read = offset()
     if (read !== undefined) this.#offsets.push({ at: now(), movedMs: read - this.#began })
+    return this.#offsets
+  }
+
+  stop(): void {
+    clearInterval(this.#timer)
   }
 }
 
